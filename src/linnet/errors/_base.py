@@ -1,0 +1,60 @@
+"""The root of every exception of this library, and the form of its message.
+
+Words: *what* happened, with actual values and shapes; *where*, the path and class of the module;
+*why* that is wrong; *mend*, the line of code that puts it right. Layers raise an error without
+*where*; the machinery of module calls fills it in when the error leaves the innermost module.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any, ClassVar
+
+
+class LinnetError(Exception):
+    """Base of all errors that this library raises.
+
+    Args:
+        what: one sentence on what happened, with the actual values.
+        why: the rule that was broken, where the sentence does not say it.
+        mend: a line of code that puts it right.
+        where: path and class of the module, as ``/encoder/Dense_0 (Dense)``. Left empty inside
+            a module's method: the call machinery adds the innermost module.
+
+    Attributes:
+        code: the stable code of the cause, as ``LN101``; its page is this class's docstring.
+    """
+
+    code: ClassVar[str] = 'LN000'
+
+    def __init__(self, what: str, *, why: str = '', mend: str = '', where: str = '') -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.mend = mend
+        self.where = where
+
+    def locate(self, where: str) -> None:
+        """Records the module in which the error arose, unless a place is known already."""
+        if not self.where:
+            self.where = where
+
+    def __str__(self) -> str:
+        place = f'{self.where}: ' if self.where else ''
+        lines = [f'[{self.code}] {place}{self.what}']
+        if self.why:
+            lines.append(textwrap.indent(f'Why: {self.why}', '  '))
+        if self.mend:
+            lines.append(textwrap.indent(f'Mend: {self.mend}', '  '))
+        return '\n'.join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(cls: type[LinnetError], args: tuple[Any, ...], state: dict[str, Any]) -> LinnetError:
+    """Restores a pickled error without running the constructor of its class."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
