@@ -1,0 +1,46 @@
+"""Settings that every test shares: the CPU, a cache of compiled programs, profiles of hypothesis.
+
+Compiled programs are kept under ``.cache/jax`` of the repository, so that a second run of the
+tests compiles next to nothing. ``LINNET_DEEP=1`` makes the tests that draw their programs draw
+many more of them; under ``CI`` they draw the same ones each time.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault('JAX_PLATFORMS', 'cpu')
+
+import jax  # noqa: E402 - the platform is chosen before JAX is imported
+
+ROOT = Path(__file__).resolve().parents[1]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+jax.config.update('jax_compilation_cache_dir', str(ROOT / '.cache' / 'jax'))
+jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
+jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
+
+
+def _choose_hypothesis_profile() -> None:
+    """Registers the one profile of drawn tests, and takes it."""
+    try:
+        import hypothesis
+    except ModuleNotFoundError:
+        return
+    hypothesis.settings.register_profile(
+        'linnet',
+        max_examples=500 if os.environ.get('LINNET_DEEP') == '1' else 12,
+        deadline=None,
+        derandomize=bool(os.environ.get('CI')),
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.data_too_large,
+        ],
+    )
+    hypothesis.settings.load_profile('linnet')
+
+
+_choose_hypothesis_profile()
