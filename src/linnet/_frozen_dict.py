@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar, overload
 
 import jax
 
-from linnet.errors._data import DictTypeError, FrozenDictError
+from linnet.errors.data import DictTypeError, FrozenDictError
 
 K = TypeVar('K')
 V = TypeVar('V')

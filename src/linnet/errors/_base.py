@@ -35,8 +35,11 @@ class LinnetError(Exception):
         self.where = where
 
     def locate(self, where: str) -> None:
-        """Records the module in which the error arose, unless a place is known already."""
-        if not self.where:
+        """Records the module in which the error arose, unless a place is known already.
+
+        A bare path that is known is completed by the class: ``/Dense_0 (Dense)``.
+        """
+        if not self.where or where.startswith(f'{self.where} ('):
             self.where = where
 
     def __str__(self) -> str:
@@ -58,3 +61,10 @@ def _rebuild(cls: type[LinnetError], args: tuple[Any, ...], state: dict[str, Any
     error.args = args
     error.__dict__.update(state)
     return error
+
+
+FlaxError = LinnetError
+
+
+class SharpBitWarning(UserWarning):
+    """A program that runs, and probably does not do what was meant."""

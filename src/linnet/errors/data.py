@@ -1,0 +1,265 @@
+"""Errors about files, checkpoints, state dicts and nested data (LN6xx)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from linnet.errors._base import LinnetError
+from linnet.errors._suggest import brief
+
+
+class InvalidCheckpointError(LinnetError):
+    """A checkpoint would be saved at a step that is not after the latest one.
+
+    Wrong::
+
+        save_checkpoint(folder, state, step=100)
+        save_checkpoint(folder, state, step=50)
+
+    Right::
+
+        save_checkpoint(folder, state, step=50, overwrite=True)
+
+    Reason: the latest step is what a run resumes from. ``overwrite=True`` deletes all
+    checkpoints from this step on.
+    """
+
+    code = 'LN601'
+
+    def __init__(self, path: Any, step: Any) -> None:
+        super().__init__(
+            f'cannot save a checkpoint at step {step}: {path} holds one of this or a later step',
+            why='checkpoints are saved in the order of their steps',
+            mend=f'save_checkpoint(..., step={step}, overwrite=True), or another folder',
+        )
+
+
+class MPACheckpointingRequiredError(LinnetError):
+    """An array spread over several processes was saved without a manager for such arrays.
+
+    Wrong::
+
+        save_checkpoint(folder, {'w': sharded_over_hosts}, step=1)
+
+    Right::
+
+        save_checkpoint_multiprocess(folder, {'w': sharded_over_hosts}, step=1)
+
+    Reason: no single process holds the whole array, so all of them must write their part.
+    """
+
+    code = 'LN602'
+
+    def __init__(self, path: Any, step: Any) -> None:
+        super().__init__(
+            f'the checkpoint at step {step} in {path} holds arrays spread over several processes',
+            why='one process cannot save them alone',
+            mend='save_checkpoint_multiprocess(folder, state, step), called by every process',
+        )
+
+
+class MPARestoreTargetRequiredError(LinnetError):
+    """An array spread over several processes was restored without a target to lay it out like.
+
+    Wrong::
+
+        restore_checkpoint(folder, target=None)
+
+    Right::
+
+        restore_checkpoint(folder, target=state, gda_manager=manager)
+
+    Reason: the sharding of such an array is not in the file; it is taken from the target.
+    """
+
+    code = 'LN603'
+
+    def __init__(self, path: Any, step: Any, key: Any = None) -> None:
+        entry = f', entry {key!r},' if key is not None else ''
+        super().__init__(
+            f'the checkpoint at step {step} in {path}{entry} holds arrays spread over processes '
+            'and no target says how to lay them out',
+            why='target is None, or holds no jax.Array at this entry',
+            mend='restore_checkpoint(folder, target=state)',
+        )
+
+
+class MPARestoreDataCorruptedError(LinnetError):
+    """The part of a checkpoint that holds arrays of several processes is incomplete.
+
+    Wrong::
+
+        restore_checkpoint(folder, state, step=3)    # the job died while it saved step 3
+
+    Right::
+
+        restore_checkpoint(folder, state, step=2)
+
+    Reason: the folder of these arrays has no mark that the save came to its end.
+    """
+
+    code = 'LN604'
+
+    def __init__(self, step: Any, path: Any) -> None:
+        super().__init__(
+            f'the checkpoint at step {step} in {path} is incomplete',
+            why='the save of its multi-process arrays never finished',
+            mend='restore an earlier step, and delete this one',
+        )
+
+
+class AlreadyExistsError(LinnetError):
+    """A file would be written or moved to a path that exists already.
+
+    Wrong::
+
+        linnet.io.copy('a.msgpack', 'b.msgpack')     # b.msgpack exists
+
+    Right::
+
+        linnet.io.copy('a.msgpack', 'b.msgpack', overwrite=True)
+
+    Reason: what is there is kept unless the caller says otherwise.
+    """
+
+    code = 'LN605'
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(
+            f'{str(path)!r} exists already',
+            why='existing files are not replaced by default',
+            mend='pass overwrite=True, or another path',
+        )
+
+
+class CursorFindError(LinnetError):
+    """A search with a cursor found nothing, or more than the one place it was to find.
+
+    Wrong::
+
+        cursor(params).find(lambda path, value: 'kernel' in path)     # two kernels
+
+    Right::
+
+        cursor(params).find_all(lambda path, value: 'kernel' in path)
+
+    Reason: ``find`` returns exactly one cursor; ``find_all`` yields any number of them.
+    """
+
+    code = 'LN606'
+
+    def __init__(self, cursor: Any = None, cursor2: Any = None) -> None:
+        found = cursor is not None and cursor2 is not None
+        what = 'the search found nothing'
+        if found:
+            what = f'the search found more than one place: {_place(cursor)} and {_place(cursor2)}'
+        super().__init__(
+            what,
+            why='find() wants a condition that holds at exactly one place',
+            mend='use find_all(cond_fn), or a condition that tells the two apart'
+            if found
+            else 'print the tree and mend the condition',
+        )
+
+
+def _place(cursor: Any) -> str:
+    """The path of a cursor, or the cursor itself where it does not know its path."""
+    return brief(getattr(cursor, '_path', cursor))
+
+
+class TraverseTreeError(LinnetError):
+    """A tree was to be traversed with both an update and a condition, or with neither.
+
+    Wrong::
+
+        _traverse_tree((), tree, update_fn=f, cond_fn=g)
+
+    Right::
+
+        _traverse_tree((), tree, update_fn=f)
+
+    Reason: a traversal either changes the leaves or looks for places, not both.
+    """
+
+    code = 'LN607'
+
+    def __init__(self, update_fn: Callable[..., Any] | None, cond_fn: Any) -> None:
+        neither = update_fn is None and cond_fn is None
+        given = 'neither' if neither else f'update_fn={brief(update_fn)}, cond_fn={brief(cond_fn)}'
+        super().__init__(
+            f'a traversal takes one of update_fn and cond_fn, got {given}',
+            mend='pass exactly one of the two',
+        )
+
+
+class SerializationError(LinnetError, ValueError):
+    """Bytes are not what this library writes, or a value has no form in bytes.
+
+    Wrong::
+
+        serialization.msgpack_restore(path.read_bytes()[:100])
+
+    Right::
+
+        serialization.msgpack_restore(path.read_bytes())
+
+    Reason: the format is msgpack with arrays, NumPy scalars and complex numbers as extensions;
+    a truncated file or another format is refused before anything is returned.
+    """
+
+    code = 'LN608'
+
+
+class StateDictError(LinnetError, ValueError):
+    """A state dict does not fit the target that it is to be restored into.
+
+    Wrong::
+
+        serialization.from_state_dict({'kernel': w}, {'kernal': w})
+
+    Right::
+
+        serialization.from_state_dict({'kernel': w}, {'kernel': w})
+
+    Reason: the target gives the structure, the state dict gives the values; the names and the
+    lengths must be the same, or values would be lost without a word.
+    """
+
+    code = 'LN609'
+
+
+class FrozenDictError(LinnetError, ValueError):
+    """A FrozenDict was changed in place.
+
+    Wrong::
+
+        frozen['kernel'] = kernel
+
+    Right::
+
+        frozen = frozen.copy({'kernel': kernel})     # an item added or replaced
+        frozen, value = frozen.pop('kernel')         # an item taken out
+        plain = frozen.unfreeze()                    # nested dicts that may be changed
+
+    Reason: its items never change, so that it can be hashed and shared.
+    """
+
+    code = 'LN610'
+
+
+class DictTypeError(LinnetError, TypeError):
+    """A function on dicts was given something else than a dict or FrozenDict.
+
+    Wrong::
+
+        unfreeze(variables['params']['kernel'])
+
+    Right::
+
+        unfreeze(variables['params'])
+
+    Reason: the functions work on the nested dicts of variables, not on one leaf of them.
+    """
+
+    code = 'LN611'
