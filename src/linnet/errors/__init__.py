@@ -58,6 +58,7 @@ from linnet.errors.randomness import (
     InvalidRngError,
 )
 from linnet.errors.settings import (
+    FlagTruthError,
     FlagValueError,
     UnknownFlagError,
 )
@@ -98,6 +99,7 @@ __all__ = [
     'DescriptorAttributeError',
     'DictTypeError',
     'FieldError',
+    'FlagTruthError',
     'FlagValueError',
     'FlaxError',
     'FrozenDictError',

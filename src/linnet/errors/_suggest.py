@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -51,8 +52,8 @@ def sentences(*parts: str) -> str:
 
 
 def brief(value: object) -> str:
-    """Returns the repr of a value, cut to a length that a message can bear."""
-    text = ' '.join(repr(value).split())
+    """Returns the repr of a value, without addresses, cut to a length that a message can bear."""
+    text = re.sub(r' at 0x[0-9a-f]+', '', ' '.join(repr(value).split()))
     return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 3] + '...'
 
 

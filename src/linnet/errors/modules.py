@@ -206,7 +206,7 @@ class ApplyModuleInvalidMethodError(LinnetError):
         )
 
 
-class NameInUseError(LinnetError):
+class NameInUseError(LinnetError, ValueError):
     """Two submodules, parameters or variables of one module have the same name.
 
     Wrong::

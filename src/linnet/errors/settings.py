@@ -55,3 +55,26 @@ class FlagValueError(LinnetError, ValueError):
             f'{name} is {value!r}, which is not {wanted}',
             mend=f'{name}=1' if wanted != 'a number' else f'{name}=2',
         )
+
+
+class FlagTruthError(LinnetError, TypeError):
+    """The holder of a flag was used as a condition in place of its value.
+
+    Wrong::
+
+        if configurations.flax_profile: ...
+
+    Right::
+
+        if configurations.flax_profile.value: ...
+
+    Reason: the holder is an object and would always be true; its ``value`` is what is set.
+    """
+
+    code = 'LN703'
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f'the holder of the flag {name!r} was used as a condition',
+            mend=f'config.{name}, or {name}.value',
+        )

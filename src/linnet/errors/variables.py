@@ -337,7 +337,7 @@ class ApplyScopeInvalidVariablesTypeError(LinnetError):
 
     code = 'LN210'
 
-    def __init__(self, *, variables: Any = None, bad_key: Any = None) -> None:
+    def __init__(self, *, variables: Any = None, bad_key: Any = None, where: str = '') -> None:
         given = '' if variables is None else f', got {described(variables)}'
         if bad_key is not None:
             given = f', got the key {brief(bad_key)}'
@@ -345,6 +345,7 @@ class ApplyScopeInvalidVariablesTypeError(LinnetError):
             f'the variables must be a dict whose keys are names of collections{given}',
             why='the first argument of apply() is the variables, the inputs follow',
             mend="model.apply({'params': params}, x)",
+            where=where,
         )
 
 

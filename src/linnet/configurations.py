@@ -1,0 +1,183 @@
+"""Flags: named settings with a default, an environment variable and a scoped override.
+
+A flag ``flax_profile`` is read where it is used, as ``config.flax_profile``. Its first value comes
+from the environment variable ``LINNET_PROFILE``, else ``FLAX_PROFILE``, else its default;
+``config.update`` changes it, ``config.temp_flip_flag`` for the length of a ``with`` block.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+from linnet.errors.settings import FlagTruthError, FlagValueError, UnknownFlagError
+
+_T = TypeVar('_T')
+_TRUTHS = {
+    **dict.fromkeys(('1', 'true', 't', 'yes', 'y', 'on'), True),
+    **dict.fromkeys(('0', 'false', 'f', 'no', 'n', 'off'), False),
+}
+
+
+class Config:
+    """The values of all flags, as attributes.
+
+    >>> config.flax_profile
+    True
+    >>> with config.temp_flip_flag('profile', False):
+    ...     config.flax_profile
+    False
+    """
+
+    flax_filter_frames: bool
+    flax_profile: bool
+    flax_use_orbax_checkpointing: bool
+    flax_preserve_adopted_names: bool
+    flax_return_frozendict: bool
+    flax_fix_rng_separator: bool
+    flax_use_flaxlib: bool
+    flax_array_ref: bool
+    flax_pytree_module: bool
+    flax_max_repr_depth: int | None
+    flax_always_shard_variable: bool
+    flax_hijax_variable: bool
+    nnx_graph_mode: bool
+    nnx_graph_updates: bool
+    nnx_sow_capture_noop: bool
+
+    def update(self, name_or_holder: str | FlagHolder[Any], value: Any, /) -> None:
+        """Sets a flag, given by name or as its holder.
+
+        Raises:
+            UnknownFlagError: if there is no such flag.
+            FlagValueError: if the value is a string.
+        """
+        holder = isinstance(name_or_holder, FlagHolder)
+        name = name_or_holder.name if holder else name_or_holder  # type: ignore[union-attr]
+        if name not in self.__dict__:
+            raise UnknownFlagError(name, known=self.__dict__)
+        if isinstance(value, str):
+            raise FlagValueError(str(name), value, wanted='a boolean or a number')
+        self.__dict__[str(name)] = value
+
+    __setattr__ = update
+
+    @contextmanager
+    def temp_flip_flag(self, var_name: str, var_value: Any) -> Iterator[None]:
+        """Sets a flag within a ``with`` block; ``flax_`` may be left out of its name."""
+        name = f'flax_{var_name}' if f'flax_{var_name}' in self.__dict__ else var_name
+        before = self.__dict__.get(name)
+        self.update(name, var_value)
+        try:
+            yield
+        finally:
+            self.update(name, before)
+
+    def __repr__(self) -> str:
+        lines = (f'  {name}={value}' for name, value in self.__dict__.items())
+        return 'Config(\n' + ',\n'.join(lines) + '\n)'
+
+
+config = Config()
+
+
+class FlagHolder(Generic[_T]):
+    """A flag as an object: its name, its help and, as ``value``, what it is set to now."""
+
+    def __init__(self, name: str, help: str) -> None:
+        self.name = name
+        self.__doc__ = help
+
+    def __bool__(self) -> bool:
+        raise FlagTruthError(self.name)
+
+    @property
+    def value(self) -> _T:
+        """What the flag is set to now."""
+        value: _T = getattr(config, self.name)
+        return value
+
+
+def static_bool_env(varname: str, default: bool) -> bool:
+    """Reads a boolean from the environment; ``LINNET_X`` goes before ``FLAX_X``."""
+    name, text = _environment(varname)
+    if text is None:
+        return default
+    if text.lower() not in _TRUTHS:
+        raise FlagValueError(name, text, wanted='a boolean')
+    return _TRUTHS[text.lower()]
+
+
+def static_int_env(varname: str, default: int | None) -> int | None:
+    """Reads a number from the environment; ``LINNET_X`` goes before ``FLAX_X``."""
+    name, text = _environment(varname)
+    if text is None:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise FlagValueError(name, text, wanted='a number') from None
+
+
+def _environment(varname: str) -> tuple[str, str | None]:
+    """The variable that decides, and its text; None where neither variable is set."""
+    own = 'LINNET_' + varname.removeprefix('FLAX_')
+    name = own if own in os.environ else varname
+    return name, os.environ.get(name)
+
+
+def bool_flag(name: str, *, default: bool, help: str) -> FlagHolder[bool]:
+    """Defines a boolean flag of that name."""
+    config.__dict__[name] = static_bool_env(name.upper(), default)
+    return FlagHolder(name, help)
+
+
+def int_flag(name: str, *, default: int | None, help: str) -> FlagHolder[int | None]:
+    """Defines a flag of that name which is a number or None."""
+    config.__dict__[name] = static_int_env(name.upper(), default)
+    return FlagHolder(name, help)
+
+
+_NNX = 'A setting of NNX, kept for programs that set it; nothing here reads it.'
+
+flax_filter_frames = bool_flag(
+    'flax_filter_frames',
+    default=True,
+    help="Hide this library's frames from tracebacks.",
+)
+flax_profile = bool_flag(
+    'flax_profile',
+    default=True,
+    help='Name the operations of a module by its path in profiles.',
+)
+flax_use_orbax_checkpointing = bool_flag(
+    'flax_use_orbax_checkpointing',
+    default=True,
+    help='Let training.checkpoints write with Orbax where it is installed.',
+)
+flax_preserve_adopted_names = bool_flag(
+    'flax_preserve_adopted_names',
+    default=False,
+    help='A submodule that was made outside with a name keeps it when it becomes an attribute.',
+)
+flax_return_frozendict = bool_flag(
+    'flax_return_frozendict',
+    default=False,
+    help='Return variables as FrozenDict in place of dict.',
+)
+flax_fix_rng = bool_flag(
+    'flax_fix_rng_separator',
+    default=False,
+    help='Put a separator between the names of a path before it is folded into a key.',
+)
+flax_use_flaxlib = bool_flag('flax_use_flaxlib', default=False, help=_NNX)
+flax_array_ref = bool_flag('flax_array_ref', default=False, help=_NNX)
+flax_pytree_module = bool_flag('flax_pytree_module', default=True, help=_NNX)
+flax_max_repr_depth = int_flag('flax_max_repr_depth', default=None, help=_NNX)
+flax_always_shard_variable = bool_flag('flax_always_shard_variable', default=True, help=_NNX)
+flax_hijax_variable = bool_flag('flax_hijax_variable', default=False, help=_NNX)
+nnx_graph_mode = bool_flag('nnx_graph_mode', default=True, help=_NNX)
+nnx_graph_updates = bool_flag('nnx_graph_updates', default=True, help=_NNX)
+nnx_sow_capture_noop = bool_flag('nnx_sow_capture_noop', default=False, help=_NNX)
