@@ -14,8 +14,10 @@ returned or the class of the error that it raised.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -130,14 +132,14 @@ def _parts(x: Any) -> Any:
 
 
 def _same_plain(a: Any, b: Any, at: str) -> None:
-    if a is b or (isinstance(a, float) and a != a and b != b):
+    if a is b or (isinstance(a, float) and math.isnan(a) and math.isnan(b)):
         return
     if inspect.isroutine(a) or isinstance(a, type):
         assert a.__qualname__ == b.__qualname__, f'{at}: {a!r} became {b!r}'
         return
     try:
         equal = bool(a == b)
-    except Exception:
+    except (TypeError, ValueError):
         equal = False
     assert equal or repr_without_library(a) == repr_without_library(b), f'{at}: {a!r} became {b!r}'
 
@@ -164,6 +166,8 @@ def _same_array(a: Any, b: Any, at: str) -> None:
 def bits(x: Any) -> np.ndarray:
     """The bits of an array as unsigned integers, with every NaN the same."""
     x = np.asarray(x)
+    if x.dtype == jax.dtypes.float0:
+        return np.zeros(x.shape, bool)
     if x.dtype.kind == 'c':
         return np.stack([bits(x.real), bits(x.imag)])
     if jnp.issubdtype(x.dtype, np.floating):
@@ -195,7 +199,7 @@ class Outcome:
     def of(cls, program: Callable[[Library], Any], lib: Library) -> Outcome:
         try:
             return cls(value=program(lib))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
             return cls(error=error)
 
 
@@ -276,7 +280,7 @@ def _everything(case: Case, lib: Library, args: tuple[Any, ...], rngs: dict[str,
 
 def _run_plain(case: Case, lib: Library, new_key: Callable[[int], Any], jit: bool) -> Tree:
     rngs = make_rngs(['params', *case.streams], new_key)
-    run = lambda args, rngs: _everything(case, lib, args, rngs)  # noqa: E731
+    run = functools.partial(_everything, case, lib)
     return _jit_arrays(run)(case.args, rngs) if jit else run(case.args, rngs)
 
 
@@ -332,7 +336,7 @@ def _run_grad(case: Case, lib: Library) -> Tree:
             module.apply({**variables, 'params': params}, *case.args, rngs=rngs, **keywords)[0]
         )
 
-    return jax.jit(jax.value_and_grad(loss))(params)
+    return jax.jit(jax.value_and_grad(loss, allow_int=True))(params)
 
 
 def _apply_one(case: Case, lib: Library) -> Callable[..., Tree]:
@@ -360,7 +364,10 @@ def _run_vmap(case: Case, lib: Library) -> Tree:
 
 def _run_scan(case: Case, lib: Library) -> Tree:
     apply_one = _apply_one(case, lib)
-    body = lambda carry, xs: (carry + 1, apply_one(*xs))  # noqa: E731
+
+    def body(carry: int, xs: Tree) -> tuple[int, Tree]:
+        return carry + 1, apply_one(*xs)
+
     return jax.jit(lambda xs: jax.lax.scan(body, 0, xs, length=2))(_stacked(case))
 
 
