@@ -208,6 +208,17 @@ def same(program: Callable[[Library], Any], what: str = '', *, ordered: bool = T
     assert_same_tree(program(ORACLE), program(OURS), what, ordered=ordered)
 
 
+def same_outcome(program: Callable[[Library], Any], what: str = '') -> None:
+    """Asserts that a program returns the same tree, or is refused alike, under both libraries."""
+    theirs = Outcome.of(program, ORACLE)
+    if theirs.error is None:
+        assert_same_tree(theirs.value, program(OURS), what)
+        return
+    if not isinstance(theirs.error, ORACLE.errors.FlaxError):
+        raise theirs.error
+    same_error(program)
+
+
 def same_error(program: Callable[[Library], Any]) -> Exception:
     """Asserts that a program fails under both libraries, ours with the oracle's class or a subclass.
 
@@ -329,12 +340,10 @@ def _run_grad(case: Case, lib: Library) -> Tree:
     variables = dict(_variables(case, lib))
     module, rngs = case.build(lib.nn), make_rngs(case.streams)
     params = variables.pop('params', {})
-    keywords = {**case.kwargs, **case.apply, 'mutable': case.mutable}
+    keywords = {'rngs': rngs, **case.kwargs, **case.apply, 'mutable': case.mutable}
 
     def loss(params: Tree) -> jax.Array:
-        return _loss(
-            module.apply({**variables, 'params': params}, *case.args, rngs=rngs, **keywords)[0]
-        )
+        return _loss(module.apply({**variables, 'params': params}, *case.args, **keywords)[0])
 
     return jax.jit(jax.value_and_grad(loss, allow_int=True))(params)
 
@@ -344,7 +353,7 @@ def _apply_one(case: Case, lib: Library) -> Callable[..., Tree]:
     keywords = {**case.kwargs, **case.apply, 'mutable': case.mutable}
 
     def apply_one(args: tuple[Any, ...], rngs: dict[str, Any]) -> Tree:
-        out = module.apply(variables, *args, rngs=rngs, **keywords)
+        out = module.apply(variables, *args, **{'rngs': rngs, **keywords})
         return jax.tree_util.tree_map(lambda x: x if _is_array(x) else None, out)
 
     return apply_one
