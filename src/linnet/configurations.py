@@ -31,22 +31,6 @@ class Config:
     False
     """
 
-    flax_filter_frames: bool
-    flax_profile: bool
-    flax_use_orbax_checkpointing: bool
-    flax_preserve_adopted_names: bool
-    flax_return_frozendict: bool
-    flax_fix_rng_separator: bool
-    flax_use_flaxlib: bool
-    flax_array_ref: bool
-    flax_pytree_module: bool
-    flax_max_repr_depth: int | None
-    flax_always_shard_variable: bool
-    flax_hijax_variable: bool
-    nnx_graph_mode: bool
-    nnx_graph_updates: bool
-    nnx_sow_capture_noop: bool
-
     def update(self, name_or_holder: str | FlagHolder[Any], value: Any, /) -> None:
         """Sets a flag, given by name or as its holder.
 
@@ -59,10 +43,13 @@ class Config:
         if name not in self.__dict__:
             raise UnknownFlagError(name, known=self.__dict__)
         if isinstance(value, str):
-            raise FlagValueError(str(name), value, wanted='a boolean or a number')
+            raise FlagValueError(str(name), value, wanted='a boolean or a number', mend='1')
         self.__dict__[str(name)] = value
 
     __setattr__ = update
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnknownFlagError(name, known=self.__dict__)
 
     @contextmanager
     def temp_flip_flag(self, var_name: str, var_value: Any) -> Iterator[None]:
@@ -106,7 +93,7 @@ def static_bool_env(varname: str, default: bool) -> bool:
     if text is None:
         return default
     if text.lower() not in _TRUTHS:
-        raise FlagValueError(name, text, wanted='a boolean')
+        raise FlagValueError(name, text, wanted='a boolean', mend='1')
     return _TRUTHS[text.lower()]
 
 
@@ -118,7 +105,7 @@ def static_int_env(varname: str, default: int | None) -> int | None:
     try:
         return int(text)
     except ValueError:
-        raise FlagValueError(name, text, wanted='a number') from None
+        raise FlagValueError(name, text, wanted='a number', mend='1') from None
 
 
 def _environment(varname: str) -> tuple[str, str | None]:
@@ -143,34 +130,22 @@ def int_flag(name: str, *, default: int | None, help: str) -> FlagHolder[int | N
 _NNX = 'A setting of NNX, kept for programs that set it; nothing here reads it.'
 
 flax_filter_frames = bool_flag(
-    'flax_filter_frames',
-    default=True,
-    help="Hide this library's frames from tracebacks.",
+    'flax_filter_frames', default=True, help="Hide this library's frames from tracebacks."
 )
 flax_profile = bool_flag(
-    'flax_profile',
-    default=True,
-    help='Name the operations of a module by its path in profiles.',
+    'flax_profile', default=True, help='Name operations by their module in profiles.'
 )
 flax_use_orbax_checkpointing = bool_flag(
-    'flax_use_orbax_checkpointing',
-    default=True,
-    help='Let training.checkpoints write with Orbax where it is installed.',
+    'flax_use_orbax_checkpointing', default=True, help='Write checkpoints with Orbax.'
 )
 flax_preserve_adopted_names = bool_flag(
-    'flax_preserve_adopted_names',
-    default=False,
-    help='A submodule that was made outside with a name keeps it when it becomes an attribute.',
+    'flax_preserve_adopted_names', default=False, help='An attribute keeps the name it came with.'
 )
 flax_return_frozendict = bool_flag(
-    'flax_return_frozendict',
-    default=False,
-    help='Return variables as FrozenDict in place of dict.',
+    'flax_return_frozendict', default=False, help='Return variables as FrozenDict, not as dict.'
 )
 flax_fix_rng = bool_flag(
-    'flax_fix_rng_separator',
-    default=False,
-    help='Put a separator between the names of a path before it is folded into a key.',
+    'flax_fix_rng_separator', default=False, help='Separate the names of a path in its digest.'
 )
 flax_use_flaxlib = bool_flag('flax_use_flaxlib', default=False, help=_NNX)
 flax_array_ref = bool_flag('flax_array_ref', default=False, help=_NNX)

@@ -133,6 +133,30 @@ class AlreadyExistsError(LinnetError):
         )
 
 
+class RemotePathError(LinnetError, ImportError):
+    """A remote path was given and nothing that reads remote paths is installed.
+
+    Wrong::
+
+        linnet.io.exists('gs://bucket/run')          # without TensorFlow
+
+    Right::
+
+        linnet.io.exists('/mnt/bucket/run')          # the bucket, mounted
+
+    Reason: remote files are read through ``tensorflow.io.gfile``. To answer that the file does
+    not exist would start a run from scratch.
+    """
+
+    code = 'LN612'
+
+    def __init__(self, path: Any) -> None:
+        super().__init__(
+            f'{str(path)!r} goes through tensorflow.io.gfile, and TensorFlow is not installed',
+            mend='pip install tensorflow, or pass a local path',
+        )
+
+
 class CursorFindError(LinnetError):
     """A search with a cursor found nothing, or more than the one place it was to find.
 

@@ -8,7 +8,7 @@ from linnet.errors._base import LinnetError
 from linnet.errors._suggest import did_you_mean, listing, sentences
 
 
-class UnknownFlagError(LinnetError, LookupError):
+class UnknownFlagError(LinnetError, LookupError, AttributeError):
     """A flag was named that does not exist.
 
     Wrong::
@@ -50,11 +50,8 @@ class FlagValueError(LinnetError, ValueError):
 
     code = 'LN702'
 
-    def __init__(self, name: str, value: object, *, wanted: str) -> None:
-        super().__init__(
-            f'{name} is {value!r}, which is not {wanted}',
-            mend=f'{name}=1' if wanted != 'a number' else f'{name}=2',
-        )
+    def __init__(self, name: str, value: object, *, wanted: str, mend: str) -> None:
+        super().__init__(f'{name} is {value!r}, which is not {wanted}', mend=f'{name}={mend}')
 
 
 class FlagTruthError(LinnetError, TypeError):

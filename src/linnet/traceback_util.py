@@ -1,0 +1,49 @@
+"""Keeps the machinery of this library out of the tracebacks that users read.
+
+JAX filters the tracebacks that leave an ``api_boundary`` by a list of paths; this module puts the
+folders of the machinery on that list, as long as ``config.flax_filter_frames`` is set. The files
+of the layers stay visible: they say what was computed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from jax.extend import source_info_util
+
+from linnet import _compat
+from linnet._compat import api_boundary as api_boundary
+from linnet.configurations import config
+
+_MACHINERY = ('core', 'linen/module', 'linen/transforms')
+
+_flax_exclusions: set[str] = set()
+
+
+def register_exclusion(path: str) -> None:
+    """Hides the frames of a file, or of all files in a folder, while frames are filtered."""
+    _flax_exclusions.add(path)
+    if config.flax_filter_frames:
+        _compat.exclude_frames(path)
+        source_info_util.register_exclusion(path)
+
+
+def hide_flax_in_tracebacks() -> None:
+    """Hides this library's frames in tracebacks, from now on."""
+    config.update('flax_filter_frames', True)
+    for path in _flax_exclusions:
+        _compat.exclude_frames(path)
+
+
+def show_flax_in_tracebacks() -> None:
+    """Shows this library's frames in tracebacks, from now on."""
+    config.update('flax_filter_frames', False)
+    _compat.include_frames(_flax_exclusions)
+
+
+hide_linnet_in_tracebacks = hide_flax_in_tracebacks
+show_linnet_in_tracebacks = show_flax_in_tracebacks
+
+for _room in _MACHINERY:
+    register_exclusion(f'{Path(__file__).parent / _room}{os.sep}')
