@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar, overload
 
 import jax
 
+from linnet.errors._suggest import described
 from linnet.errors.data import DictTypeError, FrozenDictError
 
 K = TypeVar('K')
@@ -90,7 +91,7 @@ class FrozenDict(Mapping[K, V]):
     _hash: int | None
 
     def __init__(self, *args: Any, __unsafe_skip_copy__: bool = False, **kwargs: Any) -> None:
-        items = dict(*args, **kwargs)
+        items: dict[Any, Any] = dict(*args, **kwargs)
         self._dict = items if __unsafe_skip_copy__ else _plain(items)
         self._hash = None
 
@@ -116,13 +117,15 @@ class FrozenDict(Mapping[K, V]):
 
     def __setitem__(self, key: K, value: V) -> NoReturn:
         raise FrozenDictError(
-            f'The item {key!r} of a FrozenDict was assigned to, but a FrozenDict is immutable.',
+            f'the item {key!r} of a FrozenDict was assigned to',
+            why='a FrozenDict is immutable',
             mend=f'new = frozen.copy({{{key!r}: value}}), or edit frozen.unfreeze()',
         )
 
     def __delitem__(self, key: K) -> NoReturn:
         raise FrozenDictError(
-            f'The item {key!r} of a FrozenDict was deleted, but a FrozenDict is immutable.',
+            f'the item {key!r} of a FrozenDict was deleted',
+            why='a FrozenDict is immutable',
             mend=f'rest, value = frozen.pop({key!r}), or edit frozen.unfreeze()',
         )
 
@@ -184,7 +187,7 @@ class FrozenDict(Mapping[K, V]):
         return tuple(self._dict[key] for key in keys), keys
 
     @classmethod
-    def tree_unflatten(cls, keys: Iterable[K], values: Iterable[V]) -> FrozenDict[K, V]:
+    def tree_unflatten(cls, keys: Any, values: Iterable[Any]) -> FrozenDict[Any, Any]:
         """Builds a frozen dict from keys and children: for JAX."""
         return cls._view(dict(zip(keys, values, strict=False)))
 
@@ -232,7 +235,7 @@ def unfreeze(x: Any) -> Any:
     return x
 
 
-def copy(x: D, add_or_replace: Mapping[Any, Any] = FrozenDict({})) -> D:  # noqa: B008
+def copy(x: D, add_or_replace: Mapping[Any, Any] = FrozenDict({})) -> D:
     """Returns a copy of a dict or frozen dict with items added or put in place.
 
     Raises:
@@ -243,10 +246,12 @@ def copy(x: D, add_or_replace: Mapping[Any, Any] = FrozenDict({})) -> D:  # noqa
         >>> copy({'a': 1, 'b': 2}, {'b': 3})
         {'a': 1, 'b': 3}
     """
+    result: Any
     if isinstance(x, FrozenDict):
-        return x.copy(add_or_replace)
-    result = _copy_tree(_checked(x, 'copy'))
-    result.update(add_or_replace)
+        result = x.copy(add_or_replace)
+    else:
+        result = _copy_tree(_checked(x, 'copy'))
+        result.update(add_or_replace)
     return result
 
 
@@ -262,10 +267,12 @@ def pop(x: D, key: Any) -> tuple[D, Any]:
         >>> pop({'a': 1, 'b': 2}, 'a')
         ({'b': 2}, 1)
     """
+    rest: Any
     if isinstance(x, FrozenDict):
-        return x.pop(key)
-    rest = _copy_tree(_checked(x, 'pop'))
-    value = rest.pop(key)
+        rest, value = x.pop(key)
+    else:
+        rest = _copy_tree(_checked(x, 'pop'))
+        value = rest.pop(key)
     return rest, value
 
 
@@ -302,6 +309,4 @@ def _copy_tree(tree: dict[Any, Any]) -> dict[Any, Any]:
 def _checked(x: Any, function: str) -> dict[Any, Any]:
     if isinstance(x, dict):
         return x
-    raise DictTypeError(
-        f'{function}() takes a dict or a FrozenDict, but got {x!r} of type {type(x).__name__}.'
-    )
+    raise DictTypeError(f'{function}() takes a dict or a FrozenDict, got {described(x)}')

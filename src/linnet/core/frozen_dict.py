@@ -1,4 +1,4 @@
-"""The immutable dict :class:`FrozenDict` and the functions on it; :mod:`linnet._frozen_dict` defines them."""
+"""The immutable dict that JAX knows, and functions that work alike on it and on a plain dict."""
 
 from linnet._frozen_dict import FrozenDict as FrozenDict
 from linnet._frozen_dict import FrozenKeysView as FrozenKeysView
