@@ -1,0 +1,47 @@
+"""Linnet, a neural-network library for JAX.
+
+    import linnet.linen as nn
+
+A sub-package is imported when it is first used: ``import linnet`` alone costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from linnet import configurations as configurations
+    from linnet import core as core
+    from linnet import errors as errors
+    from linnet import ids as ids
+    from linnet import io as io
+    from linnet import linen as linen
+    from linnet import serialization as serialization
+    from linnet import struct as struct
+    from linnet import traceback_util as traceback_util
+    from linnet import training as training
+    from linnet import typing as typing
+    from linnet.configurations import config as config
+
+__version__ = '0.1.0.dev0'
+
+_MODULES = frozenset(
+    """
+    configurations core errors ids io linen serialization struct traceback_util training typing
+    """.split()
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a sub-package at its first use."""
+    if name == 'config':
+        return importlib.import_module('linnet.configurations').config
+    if name in _MODULES:
+        return importlib.import_module(f'linnet.{name}')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+
+
+def __dir__() -> list[str]:
+    """Names what can be had, imported or not."""
+    return sorted({*globals(), *_MODULES, 'config'})
