@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import Any, ClassVar, Generic, TypeVar
 
+import jax
 import jax.numpy as jnp
 
 from tests.parity.harness import Library
@@ -282,7 +283,7 @@ def setup_with_branches(nn: Any) -> Any:
             self.layer = nn.Dense(3) if self.kind == 'dense' else None
             if self.norm:
                 self.after = nn.LayerNorm()
-            self.activation = getattr(nn, 'relu')
+            self.activation = nn.relu
 
         def __call__(self, x):
             x = self.activation(self.layer(x))
@@ -353,8 +354,6 @@ def init_overridden(lib: Library) -> Any:
         def __call__(self, x):
             return nn.Dense(self.width)(x)
 
-    import jax
-
     return Net(3).init(jax.random.key(0), 4)
 
 
@@ -387,6 +386,27 @@ def fields_of_inheriting_classes(lib: Library) -> Any:
             for f in dataclasses.fields(cls)
         ]
     return described
+
+
+@program
+def two_compact_methods(lib: Library) -> Any:
+    """Two methods may be compact: each counts its submodules anew, one inside the other goes on."""
+    nn = lib.nn
+
+    class Net(nn.Module):
+        @nn.compact
+        def inner(self, x):
+            return nn.Dense(4)(x)
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(self.inner(nn.Dense(3)(x)))
+
+        def both(self, x):
+            return self.inner(x) + self.inner(self.inner(x))
+
+    key = jax.random.key(0)
+    return Net().init_with_output(key, X), Net().init_with_output(key, X, method='both')
 
 
 @program
@@ -439,3 +459,32 @@ def attributes_seen_from_outside(lib: Library) -> Any:
         hasattr(net, 'b'),
         {name for name in ('a', 'sub', 'setup', 'apply') if name in dir(net)},
     ]
+
+
+@program
+def odd_but_allowed(lib: Library) -> Any:
+    """What looks like a mistake and is not one: programs rely on it."""
+    nn = lib.nn
+    leaked: list[Any] = []
+
+    class Net(nn.Module):
+        width: int = 3
+
+        @nn.compact
+        def __call__(self, x):
+            leaked.append(nn.Dense(3, name='late'))
+            named = nn.Dense(4, name='width')(nn.Dense(4, name='apply')(x))
+            return named * self.param('setup', jax.random.normal, (4,))
+
+    class Named(nn.Module):
+        name: str
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(x), self.name
+
+    changed = nn.Dense(3)
+    changed.features = 2
+    key = jax.random.key(0)
+    outputs = [Net().init_with_output(key, X), Named(name='n').init_with_output(key, X)]
+    return outputs, leaked[0](X), changed.init(key, X), [f.name for f in dataclasses.fields(Named)]
