@@ -129,11 +129,12 @@ MESSAGES = [
     (E.ModifyScopeVariableError('cache', 'k', '/a'), "mutable=['cache']"),
     (E.ImmutableVariableError('x is frozen', mend='copy it'), 'x is frozen; copy it'),
     (E.InvalidScopeError('Dense_0'), "'Dense_0' is no longer valid; bind("),
+    (E.InvalidScopeError(None), "the scope '/' is"),
     (E.InvalidFilterError(3), '3 is not a filter; DenyList'),
     (E.LazyInitError(jax.ShapeDtypeStruct((2,), jnp.int8)), 'ShapeDtypeStruct; init(key, x)'),
     (E.ApplyScopeInvalidVariablesTypeError(), 'must be a dict; first argument of apply()'),
     (E.ApplyScopeInvalidVariablesTypeError(variables=jnp.ones(2)), 'got an array of shape (2,)'),
-    (E.ApplyScopeInvalidVariablesTypeError(bad_key=3), 'got the key 3'),
+    (E.ApplyScopeInvalidVariablesTypeError(bad_key=3, where='/a'), '/a: ; got the key 3'),
     (
         E.ApplyScopeInvalidVariablesStructureError({'params': {'params': {}}}),
         "extra 'params' level; holds 'params'; model.apply(variables, x)",
@@ -290,7 +291,7 @@ def test_every_class_is_in_the_table_of_messages():
 
 @pytest.mark.parametrize('error', [error for error, _ in MESSAGES], ids=lambda e: e.code)
 def test_an_error_survives_pickling_and_copying(error):
-    error.locate('/Dense_0 (Dense)')
+    error.locate('/Dense_0', 'Dense')
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is type(error)
         assert str(other) == str(error)
@@ -368,9 +369,14 @@ def test_the_first_place_is_kept_and_completed_by_its_class():
     error = errors.LinnetError('it broke')
     assert str(error) == '[LN000] it broke'
     error.locate('/a/Dense_0')
-    error.locate('/a/Dense_0 (Dense)')
-    error.locate('/a (Block)')
+    error.locate('/a', 'Block')
+    error.locate('/a/Dense_0', 'Dense')
+    error.locate('/a/Dense_0', 'Block')
     assert str(error) == '[LN000] /a/Dense_0 (Dense): it broke'
+    error = errors.LinnetError('it broke')
+    error.locate('/a', 'Block')
+    error.locate('/a', 'Net')
+    assert error.where == '/a (Block)'
 
 
 def test_a_message_of_several_lines_is_indented():

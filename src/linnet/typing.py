@@ -118,7 +118,7 @@ def has_shape_dtype(x: Any) -> TypeGuard[ShapeDtype]:
 class PromoteDtypeFn(Protocol):
     """A function that brings arrays to one dtype, as ``linen.dtypes.promote_dtype`` does."""
 
-    def __call__(self, args: TupleArg, /, *, dtype: Any = None, inexact: bool = True) -> TupleArg:
+    def __call__(self, *args: Any, dtype: Any = None, inexact: bool = True) -> Any:
         """Returns the arrays in the dtype given, or else in one that fits them all."""
         ...
 

@@ -34,13 +34,13 @@ class LinnetError(Exception):
         self.mend = mend
         self.where = where
 
-    def locate(self, where: str) -> None:
-        """Records the module in which the error arose, unless a place is known already.
+    def locate(self, path: str, cls: str = '') -> None:
+        """Records path and class of the module in which the error arose.
 
-        A bare path that is known is completed by the class: ``/Dense_0 (Dense)``.
+        A place that is known is kept; if it is that path, without a class, the class is added.
         """
-        if not self.where or where.startswith(f'{self.where} ('):
-            self.where = where
+        if self.where in ('', path):
+            self.where = f'{path} ({cls})' if cls else path
 
     def __str__(self) -> str:
         place = f'{self.where}: ' if self.where else ''

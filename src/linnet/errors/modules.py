@@ -175,7 +175,7 @@ class ReservedModuleAttributeError(LinnetError):
         )
 
 
-class ApplyModuleInvalidMethodError(LinnetError):
+class ApplyModuleInvalidMethodError(LinnetError, AttributeError, TypeError):
     """The ``method`` argument is not a method of the module.
 
     Wrong::

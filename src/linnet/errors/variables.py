@@ -261,9 +261,9 @@ class InvalidScopeError(LinnetError):
 
     code = 'LN207'
 
-    def __init__(self, scope_name: str) -> None:
+    def __init__(self, scope_name: str | None) -> None:
         super().__init__(
-            f'the scope {scope_name!r} is no longer valid',
+            f'the scope {scope_name or "/"!r} is no longer valid',
             why='the call or the transform that it belonged to has ended',
             mend='bound = model.bind(variables); bound(x)',
         )
