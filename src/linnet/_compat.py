@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
+from jax._src import core as _core
 from jax._src import traceback_util as _tracebacks
+from jax._src.interpreters import partial_eval as _partial_eval
 
 api_boundary = _tracebacks.api_boundary
 
@@ -20,3 +23,18 @@ def include_frames(paths: Collection[str]) -> None:
     _tracebacks._exclude_paths[:] = [
         path for path in _tracebacks._exclude_paths if path not in paths
     ]
+
+
+def current_trace() -> Any:
+    """The trace in which JAX evaluates at this moment."""
+    return _core.trace_ctx.trace
+
+
+def dce_jaxpr(jaxpr: Any, used_outputs: Sequence[bool]) -> tuple[Any, list[bool]]:
+    """Leaves out of a program what the used outputs do not need; says which inputs remain."""
+    return _partial_eval.dce_jaxpr(jaxpr, list(used_outputs))
+
+
+def eval_jaxpr(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
+    """Runs a program operation by operation."""
+    return _core.eval_jaxpr(jaxpr, consts, *args)

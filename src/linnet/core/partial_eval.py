@@ -1,0 +1,58 @@
+"""Evaluating what can be computed when some arguments are only shapes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from linnet import _compat
+from linnet.errors.variables import LazyInitError
+
+
+def lazy_init(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Lets ``fn(rngs, *args, **kwargs)`` run on arguments of which only the shape is known.
+
+    The function is traced; then only the part of the trace that its results need is evaluated,
+    operation by operation, so the numbers are those of an ordinary call.
+
+    Args:
+        fn: a function whose results do not depend on the values of the unknown arguments.
+
+    Returns:
+        The function; every leaf of ``args`` and ``kwargs`` may be a
+        :class:`jax.ShapeDtypeStruct`.
+
+    Raises:
+        LazyInitError: a result depends on an argument of which only the shape is known.
+    """
+
+    @functools.wraps(fn)
+    def wrapper(rngs: Any, *args: Any, **kwargs: Any) -> Any:
+        leaves, treedef = jax.tree_util.tree_flatten((rngs, args, kwargs))
+        traced = [isinstance(leaf, (jax.ShapeDtypeStruct, jax.Array)) for leaf in leaves]
+
+        def flat(*inputs: Any) -> Any:
+            given = iter(inputs)
+            full = [next(given) if t else x for t, x in zip(traced, leaves, strict=True)]
+            rngs, args, kwargs = jax.tree_util.tree_unflatten(treedef, full)
+            return fn(rngs, *args, **kwargs)
+
+        inputs = [x for t, x in zip(traced, leaves, strict=True) if t]
+        closed, out_shape = jax.make_jaxpr(flat, return_shape=True)(*inputs)
+        values = _evaluate(closed, inputs)
+        return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(out_shape), values)
+
+    return wrapper
+
+
+def _evaluate(closed: Any, inputs: list[Any]) -> list[Any]:
+    """Runs the part of a traced program that its outputs need."""
+    jaxpr, used = _compat.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    needed = [x for use, x in zip(used, inputs, strict=True) if use]
+    unknown = [x for x in needed if isinstance(x, jax.ShapeDtypeStruct)]
+    if unknown:
+        raise LazyInitError(unknown[0])
+    return _compat.eval_jaxpr(jaxpr, closed.consts, needed)

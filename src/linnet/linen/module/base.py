@@ -1,0 +1,559 @@
+"""The class :class:`Module`: its public methods; the machinery is in the files beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self, TypeVar
+
+import jax
+import jax.numpy as jnp
+from typing_extensions import dataclass_transform
+
+from linnet.core.filters import CollectionFilter, DenyList
+from linnet.core.scope import Scope, Variable
+from linnet.core.scope import bind as bind_scope
+from linnet.errors.modules import BindingError, InvalidInitializerError, NameInUseError
+from linnet.ids import uuid
+from linnet.linen.module import binding, entry
+from linnet.linen.module.plan import Plan, plan_class
+from linnet.linen.module.representation import module_repr
+from linnet.linen.module.state import UNCONSTRUCTED, UNSPECIFIED, ModuleBase, ModuleState
+from linnet.typing import (
+    FrozenVariableDict,
+    PRNGKey,
+    RNGSequences,
+    VariableDict,
+)
+
+T = TypeVar('T')
+
+_COPY_PROTOCOL = frozenset(('__copy__', '__deepcopy__', '__getnewargs__', '__getnewargs_ex__'))
+
+
+def module_field(*, kw_only: bool = False, default: Any = ...) -> Any:
+    """A field of a module as type checkers see it; at run time, :func:`dataclasses.field`."""
+    return dataclasses.field(kw_only=kw_only, default=default)
+
+
+def tuple_init() -> tuple[Any, ...]:
+    """The first value of a sown variable: no value."""
+    return ()
+
+
+def tuple_reduce(xs: tuple[Any, ...], x: Any) -> tuple[Any, ...]:
+    """Appends a sown value to those before it."""
+    return (*xs, x)
+
+
+@dataclass_transform(field_specifiers=(module_field, dataclasses.field))
+class Module(ModuleBase):
+    """The base of all neural network modules.
+
+    A module is a dataclass: its annotated attributes are its options, and calling the class makes
+    an instance that holds options and no arrays. Variables live outside, in a dict that
+    :meth:`init` makes and :meth:`apply` takes. Submodules are made in a ``@nn.compact`` method, or
+    assigned to attributes in :meth:`setup`.
+
+    Every instance also has ``name``, its name in its parent, and ``parent``, which is filled in.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import linnet.linen as nn
+    >>> class MLP(nn.Module):
+    ...     width: int
+    ...     @nn.compact
+    ...     def __call__(self, x):          # [batch..., in] -> [batch..., 1]
+    ...         x = nn.relu(nn.Dense(self.width)(x))
+    ...         return nn.Dense(1)(x)
+    >>> model = MLP(width=8)
+    >>> variables = model.init(jax.random.key(0), jnp.ones((2, 3)))
+    >>> model.apply(variables, jnp.ones((2, 3))).shape
+    (2, 1)
+    """
+
+    name = None
+    scope: Scope | None = None
+    _state: ModuleState = UNCONSTRUCTED
+    _plan: Plan
+
+    def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
+        """Makes each subclass a module class.
+
+        Args:
+            kw_only: whether the class's own fields can only be given by keyword.
+            **kwargs: for other base classes.
+        """
+        super().__init_subclass__(**kwargs)
+        plan_class(cls, Module, kw_only)
+
+    def __post_init__(self) -> None:
+        """Ends the construction; a subclass that overrides this calls ``super()``'s."""
+        binding.construct(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        binding.set_attribute(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Finds what ``setup`` makes, by running it when it is first asked for."""
+        if name in _COPY_PROTOCOL:
+            raise AttributeError(name)
+        binding.try_setup(self)
+        if name in self.__dict__:
+            return self.__dict__[name]
+        hint = (
+            f'; what setup() makes exists inside init() and apply() only, '
+            f'or on {type(self).__name__}(...).bind(variables)'
+            if self.scope is None
+            else ''
+        )
+        message = f'{type(self).__name__!r} object has no attribute {name!r}{hint}'
+        raise AttributeError(message, name=name, obj=self)
+
+    def __dir__(self) -> Iterable[str]:
+        """Also names what ``setup`` makes."""
+        binding.try_setup(self)
+        return object.__dir__(self)
+
+    def __repr__(self) -> str:
+        return module_repr(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        state['_parent_ref'] = self.parent  # a weak reference cannot be copied
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        object.__setattr__(self, 'parent', state['_parent_ref'])
+        object.__setattr__(self, '_id', uuid())  # a copy is another module
+
+    # Building.
+
+    def setup(self) -> None:
+        """Makes submodules and variables as attributes; override it in place of a compact method.
+
+        It runs when a bound module's method or attribute is first used, in ``init`` and ``apply``
+        alike. A submodule is called by its attribute, in lists and dicts with index or key.
+
+        >>> import jax, jax.numpy as jnp
+        >>> import linnet.linen as nn
+        >>> class MLP(nn.Module):
+        ...     def setup(self):
+        ...         self.layers = [nn.Dense(8), nn.Dense(1)]
+        ...     def __call__(self, x):
+        ...         return self.layers[1](nn.relu(self.layers[0](x)))
+        >>> list(MLP().init(jax.random.key(0), jnp.ones((2, 3)))['params'])
+        ['layers_0', 'layers_1']
+        """
+
+    def param(
+        self,
+        name: str,
+        init_fn: Callable[..., T],
+        *init_args: Any,
+        unbox: bool = True,
+        **init_kwargs: Any,
+    ) -> T:
+        """Declares a parameter of this module.
+
+        Args:
+            name: its name.
+            init_fn: makes its first value, ``init_fn(key, *init_args, **init_kwargs)``; such as
+                the functions that ``nn.initializers`` makes, called with a shape and a dtype.
+            *init_args: arguments of ``init_fn`` after the key.
+            unbox: whether metadata boxes are taken off the value.
+            **init_kwargs: keyword arguments of ``init_fn``.
+
+        Returns:
+            The value.
+
+        Raises:
+            BindingError: called outside of ``setup`` and compact methods, or unbound.
+            NameInUseError: the name is taken.
+            ScopeParamShapeError: the value has another shape than ``init_fn`` would give.
+            ScopeParamNotFoundError, ScopeCollectionNotFound: no such parameter was passed in.
+        """
+        scope = self._declare('param', name, 'params')
+        value = scope.param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+        if callable(value) and not hasattr(value, 'shape'):
+            raise InvalidInitializerError(name, initializer=init_fn, value=value)
+        self._state.children[name] = 'params'
+        return value
+
+    def variable(
+        self,
+        col: str,
+        name: str,
+        init_fn: Callable[..., T] | None = None,
+        *init_args: Any,
+        unbox: bool = True,
+        **init_kwargs: Any,
+    ) -> Variable[T]:
+        """Declares a variable of this module: state beside the parameters.
+
+        Args:
+            col: its collection, such as ``batch_stats``.
+            name: its name.
+            init_fn: makes its first value, ``init_fn(*init_args, **init_kwargs)``. It is given
+                no key: ``self.make_rng`` draws one.
+            *init_args: arguments of ``init_fn``.
+            unbox: whether metadata boxes are taken off the value.
+            **init_kwargs: keyword arguments of ``init_fn``.
+
+        Returns:
+            A handle whose ``value`` reads, and where the collection is mutable, writes.
+
+        Raises:
+            BindingError: called outside of ``setup`` and compact methods, or unbound.
+            NameInUseError: the name is taken.
+            ScopeVariableNotFoundError, ScopeCollectionNotFound: no such variable was passed in.
+
+        >>> import jax, jax.numpy as jnp
+        >>> import linnet.linen as nn
+        >>> class Counter(nn.Module):
+        ...     @nn.compact
+        ...     def __call__(self):
+        ...         count = self.variable('state', 'count', lambda: jnp.zeros((), int))
+        ...         count.value += 1
+        ...         return count.value
+        >>> y, state = Counter().apply({}, mutable=['state'])
+        >>> Counter().apply(state, mutable=['state'])[0]
+        Array(2, dtype=int32, weak_type=True)
+        """
+        scope = self._declare('variable', name, col)
+        variable = scope.variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+        self._state.children[name] = col
+        return variable
+
+    def _declare(self, kind: str, name: str, col: str) -> Scope:
+        """Checks that a variable may be made here and now; returns the scope that holds it."""
+        scope = self._bound(kind, name)
+        if not binding.may_initialize(self):
+            raise BindingError(kind, name, module_cls=type(self))
+        if binding.name_taken(self, name, collection=col):
+            raise NameInUseError(kind, name, type(self).__name__)
+        return scope
+
+    def _bound(self, kind: str = 'variables', name: str = '', action: str = 'create') -> Scope:
+        """The scope of a bound module."""
+        if self.scope is None:
+            raise BindingError.unbound(kind, name, module_cls=type(self), action=action)
+        return self.scope
+
+    # Variables and keys.
+
+    @property
+    def variables(self) -> VariableDict:
+        """The variables of this module, and those below, by collection."""
+        return self._bound(action='read').variables()
+
+    def get_variable(self, col: str, name: str, default: T | None = None) -> T:
+        """The value of a variable, or ``default``."""
+        return self._bound('variable', name, 'read').get_variable(col, name, default)
+
+    def put_variable(self, col: str, name: str, value: Any) -> None:
+        """Writes a variable.
+
+        Raises:
+            ModifyScopeVariableError: the collection is not mutable.
+        """
+        self._bound('variable', name, 'write').put_variable(col, name, value)
+
+    def has_variable(self, col: str, name: str) -> bool:
+        """Tells whether a variable exists."""
+        return self._bound('variable', name, 'look for').has_variable(col, name)
+
+    def is_mutable_collection(self, col: str) -> bool:
+        """Tells whether variables of a collection can be written."""
+        return self._bound(action='check').is_mutable_collection(col)
+
+    def is_initializing(self) -> bool:
+        """Tells whether this runs in ``init``, which makes variables that do not exist."""
+        return self._bound(action='check').get_flag('initializing', False)
+
+    def make_rng(self, name: str = 'params') -> PRNGKey:
+        """Draws a key: unique to this module's path and to how often it has drawn.
+
+        Args:
+            name: the stream; one that was not given falls back to ``params``.
+
+        Raises:
+            InvalidRngError: neither the stream nor ``params`` was given.
+        """
+        return self._bound('key of the stream', name, 'draw').make_rng(name)
+
+    def has_rng(self, name: str) -> bool:
+        """Tells whether a key was given for the stream ``name`` itself."""
+        return self._bound('key of the stream', name, 'look for').has_rng(name)
+
+    def sow(
+        self,
+        col: str,
+        name: str,
+        value: T,
+        reduce_fn: Callable[[Any, T], Any] = tuple_reduce,
+        init_fn: Callable[[], Any] = tuple_init,
+    ) -> bool:
+        """Stores a value for the caller of ``apply``, where the collection is mutable.
+
+        Args:
+            col: the collection.
+            name: the variable's name.
+            value: the value.
+            reduce_fn: joins what is stored with the value; by default a tuple grows.
+            init_fn: makes what is stored before the first value.
+
+        Returns:
+            Whether it was stored.
+        """
+        scope = self._bound('variable', name, 'sow')
+        if not scope.is_mutable_collection(col):
+            return False
+        if scope.has_variable(col, name):
+            stored = scope.get_variable(col, name)
+        else:
+            scope.reserve(name, col)
+            self._state.children[name] = col
+            stored = init_fn()
+        scope.put_variable(col, name, reduce_fn(stored, value))
+        return True
+
+    def perturb(self, name: str, value: T, collection: str = 'perturbations') -> T:
+        """Adds a variable of zeros to a value, so that its gradient is that of the value.
+
+        Args:
+            name: the variable's name.
+            value: an intermediate value, or a tree of them.
+            collection: the collection; without it the value is returned as it is.
+
+        Raises:
+            ScopeVariableNotFoundError: the collection is there, but not this variable.
+        """
+        scope = self._bound('variable', name, 'perturb')
+        if scope.is_mutable_collection(collection) and not scope.has_variable(collection, name):
+            scope.reserve(name, collection)
+            self._state.children[name] = collection
+            scope.put_variable(collection, name, jax.tree_util.tree_map(jnp.zeros_like, value))
+        if not scope.root.has_collection(collection):
+            return value
+        if not scope.has_variable(collection, name):
+            raise scope.not_found(collection, name)
+        offset = scope.get_variable(collection, name)
+        return jax.tree_util.tree_map(jnp.add, value, offset)
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names from the root module to this one; empty at the root."""
+        return self._bound('path', action='read').path
+
+    # Copies.
+
+    def clone(
+        self,
+        *,
+        parent: Scope | Module | None = None,
+        _deep_clone: bool | dict[Any, Any] = False,
+        _reset_names: bool = False,
+        **updates: Any,
+    ) -> Self:
+        """A copy with another parent, unbound by default, and with some fields changed.
+
+        Args:
+            parent: the parent of the copy.
+            _deep_clone: whether modules in fields are copied too.
+            _reset_names: whether those lose the names that their places gave them.
+            **updates: new values of fields.
+        """
+        return binding.clone(
+            self, parent=parent, _deep_clone=_deep_clone, _reset_names=_reset_names, **updates
+        )
+
+    def copy(
+        self, *, parent: Any = UNSPECIFIED, name: str | None = None, **updates: Any
+    ) -> Self:
+        """A copy that becomes a submodule of the module that runs.
+
+        Args:
+            parent: another parent.
+            name: the copy's name; an automatic one by default.
+            **updates: new values of fields.
+        """
+        return binding.clone(self, parent=parent, name=name, **updates)
+
+    def bind(
+        self,
+        variables: VariableDict,
+        *args: Any,
+        rngs: RNGSequences | PRNGKey | None = None,
+        mutable: CollectionFilter = False,
+    ) -> Self:
+        """A copy that holds variables, for use by hand: its methods can be called directly.
+
+        Args:
+            variables: the variables.
+            *args: ignored.
+            rngs: keys by stream.
+            mutable: the collections that may be written.
+
+        >>> import jax, jax.numpy as jnp
+        >>> import linnet.linen as nn
+        >>> variables = nn.Dense(2).init(jax.random.key(0), jnp.ones((1, 3)))
+        >>> nn.Dense(2).bind(variables)(jnp.ones((1, 3))).shape
+        (1, 2)
+        """
+        del args
+        entry.check_constructed(self, 'bind')
+        scope = bind_scope(variables, rngs=rngs, mutable=mutable)
+        return self.clone(parent=scope, _deep_clone=True)
+
+    def unbind(self) -> tuple[Self, VariableDict]:
+        """Splits a bound module into an unbound copy and its variables.
+
+        Raises:
+            CallUnbindOnUnboundModuleError: the module is not bound.
+        """
+        return binding.unbind(self)
+
+    # Entry.
+
+    def apply(
+        self,
+        variables: VariableDict,
+        *args: Any,
+        rngs: PRNGKey | RNGSequences | None = None,
+        method: Callable[..., Any] | str | None = None,
+        mutable: CollectionFilter = False,
+        capture_intermediates: bool | Callable[[Module, str], bool] = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Calls the module on variables, without side effects.
+
+        Args:
+            variables: collections of variables, as :meth:`init` makes them.
+            *args: arguments of the method.
+            rngs: keys by stream, such as ``{'dropout': key}``.
+            method: what to call: a method or its name, or a function of the module.
+            mutable: the collections that may change.
+            capture_intermediates: whether results of submodules are stored in ``intermediates``.
+            **kwargs: keyword arguments of the method.
+
+        Returns:
+            What the method returns; where ``mutable`` is not ``False``, a pair of that and the
+            mutable collections.
+
+        Raises:
+            ApplyModuleInvalidMethodError: there is no such method.
+            ApplyScopeInvalidVariablesTypeError: ``variables`` is no dict of dicts.
+            InvalidRngError: something in ``rngs`` is no key.
+        """
+        entry.check_constructed(self, 'apply')
+        run = entry.apply(
+            entry.method_of(self, method),
+            self,
+            mutable=mutable,
+            capture_intermediates=capture_intermediates,
+        )
+        return run(variables, *args, **kwargs, rngs=rngs)
+
+    def init_with_output(
+        self,
+        rngs: PRNGKey | RNGSequences,
+        *args: Any,
+        method: Callable[..., Any] | str | None = None,
+        mutable: CollectionFilter = DenyList('intermediates'),
+        capture_intermediates: bool | Callable[[Module, str], bool] = False,
+        **kwargs: Any,
+    ) -> tuple[Any, FrozenVariableDict | dict[str, Any]]:
+        """Like :meth:`init`; also returns what the method does.
+
+        Returns:
+            A pair of the method's result and the variables.
+        """
+        entry.check_constructed(self, 'init_with_output')
+        make = entry.init_with_output(
+            entry.method_of(self, method),
+            self,
+            mutable=mutable,
+            capture_intermediates=capture_intermediates,
+        )
+        return make(rngs, *args, **kwargs)
+
+    def init(
+        self,
+        rngs: PRNGKey | RNGSequences,
+        *args: Any,
+        method: Callable[..., Any] | str | None = None,
+        mutable: CollectionFilter = DenyList('intermediates'),
+        capture_intermediates: bool | Callable[[Module, str], bool] = False,
+        **kwargs: Any,
+    ) -> FrozenVariableDict | dict[str, Any]:
+        """Makes the variables of the module.
+
+        Args:
+            rngs: one key, for ``params``, or a dict of keys by stream.
+            *args: arguments of the method; their shapes decide those of the parameters.
+            method: what to call: a method or its name, or a function of the module.
+            mutable: the collections to make.
+            capture_intermediates: as in :meth:`apply`.
+            **kwargs: keyword arguments of the method.
+
+        Returns:
+            The variables, ``{'params': {...}, ...}``.
+
+        Raises:
+            InvalidRngError: something in ``rngs`` is no key, or a stream is missing.
+        """
+        entry.check_constructed(self, 'init')
+        return self.init_with_output(
+            rngs,
+            *args,
+            method=method,
+            mutable=mutable,
+            capture_intermediates=capture_intermediates,
+            **kwargs,
+        )[1]
+
+    def lazy_init(
+        self,
+        rngs: PRNGKey | RNGSequences,
+        *args: Any,
+        method: Callable[..., Any] | str | None = None,
+        mutable: CollectionFilter = DenyList('intermediates'),
+        **kwargs: Any,
+    ) -> FrozenVariableDict | dict[str, Any]:
+        """Like :meth:`init`, without computing the forward pass.
+
+        Args:
+            rngs: one key, for ``params``, or a dict of keys by stream.
+            *args: arguments of the method; arrays may be :class:`jax.ShapeDtypeStruct`.
+            method: what to call.
+            mutable: the collections to make.
+            **kwargs: keyword arguments of the method.
+
+        Raises:
+            LazyInitError: a variable depends on an argument of which only the shape is known.
+        """
+        entry.check_constructed(self, 'lazy_init')
+        make = entry.lazy_init(entry.method_of(self, method), self, mutable=mutable)
+        return make(rngs, *args, **kwargs)
+
+    def module_paths(
+        self,
+        rngs: PRNGKey | RNGSequences,
+        *args: Any,
+        show_repeated: bool = False,
+        mutable: CollectionFilter = DenyList('intermediates'),
+        **kwargs: Any,
+    ) -> Mapping[str, Module]:
+        """All modules that run in ``init``, unbound, by path; nothing is computed.
+
+        Args:
+            rngs: as in :meth:`init`.
+            *args: arguments of the method.
+            show_repeated: kept for compatibility; a path is listed once.
+            mutable: as in :meth:`init`.
+            **kwargs: keyword arguments of the method, and ``method`` itself.
+        """
+        del show_repeated
+        entry.check_constructed(self, 'module_paths')
+        return entry.module_paths(self.init, (rngs, *args), {'mutable': mutable, **kwargs})

@@ -1,0 +1,45 @@
+"""Marks on methods, which the creation of the class and each call heed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar('F', bound=Callable[..., Any])
+
+
+def compact(fun: F) -> F:
+    """Lets a method create the submodules and parameters that it uses, where it uses them.
+
+    A class may have one compact method. Submodules without a name are called by their class and
+    a number, ``Dense_0``, ``Dense_1``, in the order in which they are made.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import linnet.linen as nn
+    >>> class MLP(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, x):
+    ...         return nn.Dense(2)(nn.relu(nn.Dense(8)(x)))
+    >>> list(MLP().init(jax.random.key(0), jnp.ones((1, 3)))['params'])
+    ['Dense_0', 'Dense_1']
+    """
+    fun.compact = True  # type: ignore[attr-defined]
+    return fun
+
+
+def nowrap(fun: F) -> F:
+    """Leaves a method as it is: calling it does not run ``setup`` or enter the module.
+
+    For helpers that only compute, or that build modules for the caller's own scope.
+
+    >>> import linnet.linen as nn
+    >>> class Net(nn.Module):
+    ...     width: int
+    ...     @nn.nowrap
+    ...     def make_layer(self):
+    ...         return nn.Dense(self.width)
+    >>> Net(3).make_layer().features
+    3
+    """
+    fun.nowrap = True  # type: ignore[attr-defined]
+    return fun

@@ -1,0 +1,189 @@
+"""What is known about a module class when it is created.
+
+Creating a class makes it a dataclass whose last fields are ``parent`` and ``name``, wraps its
+methods so that each call goes through :mod:`linnet.linen.module.calls`, and records a
+:class:`Plan`, from which instances are cloned and named without looking at the class again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from linnet.errors.calls import FieldError
+from linnet.errors.modules import MultipleMethodsCompactError, ReservedModuleAttributeError
+from linnet.linen.module.calls import wrap_descriptor_once, wrap_method_once
+from linnet.linen.module.state import UNSPECIFIED, ModuleBase, ParentDescriptor
+
+# Methods that run while an instance is made, shown, compared, copied or looked into, when it
+# may have no state yet.
+_UNWRAPPED = frozenset(
+    """
+    __class_getitem__ __copy__ __deepcopy__ __del__ __delattr__ __dir__ __eq__ __format__
+    __getattr__ __getattribute__ __getstate__ __hash__ __init__ __init_subclass__ __new__
+    __post_init__ __reduce__ __reduce_ex__ __replace__ __repr__ __setattr__ __setstate__
+    __sizeof__ __str__
+    """.split()
+)
+_hiding = threading.RLock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is known about a class.
+
+    Attributes:
+        fields: the constructor's fields without ``parent`` and ``name``, in order.
+        is_plain: an instance may be copied field by field, since neither ``__init__`` nor
+            ``__post_init__`` is the user's.
+        has_setup: the class has a ``setup`` of its own.
+    """
+
+    fields: tuple[str, ...]
+    is_plain: bool
+    has_setup: bool
+
+
+def plan_class(cls: Any, base: Any, kw_only: bool) -> None:
+    """Turns a new subclass of ``base`` into a module class."""
+    _check_attributes(cls)
+    own_init = '__init__' in cls.__dict__
+    _make_dataclass(cls, kw_only)
+    _check_compact(cls)
+    _wrap_methods(cls)
+    if not own_init:
+        cls.__init__ = _explained(cls.__init__)
+    if cls.__hash__ is not None:
+        cls.__hash__ = _unbound_only(cls.__hash__)
+    cls._plan = Plan(
+        fields=tuple(
+            f.name for f in dataclasses.fields(cls) if f.init and f.name not in ('parent', 'name')
+        ),
+        is_plain=not own_init
+        and cls.__post_init__ is base.__post_init__
+        and all(f.init for f in dataclasses.fields(cls)),
+        has_setup=cls.setup is not base.setup,
+    )
+
+
+def _check_attributes(cls: Any) -> None:
+    """Refuses what a dataclass would take in silence, or refuse in words of its own."""
+    annotations = inspect.get_annotations(cls)
+    if 'parent' in annotations:
+        raise ReservedModuleAttributeError(annotations, module_cls=cls)
+    for name in annotations:
+        default = cls.__dict__.get(name)
+        if isinstance(default, (list, dict, set, jax.Array)):
+            raise FieldError.mutable_default(cls, name, default)
+
+
+def _make_dataclass(cls: Any, kw_only: bool) -> None:
+    annotations = dict(inspect.get_annotations(cls))
+    if 'name' not in annotations:
+        cls.name = None
+    own_name = annotations.pop('name', None)
+    cls.parent = dataclasses.field(repr=False, default=UNSPECIFIED)
+    cls.__annotations__ = {**annotations, 'parent': Any, 'name': own_name or (str | None)}
+    with _hidden_in_bases(cls, ('parent', 'name')):
+        dataclasses.dataclass(
+            unsafe_hash='__hash__' not in cls.__dict__, repr=False, kw_only=kw_only
+        )(cls)
+    cls.parent = ParentDescriptor()
+
+
+@contextlib.contextmanager
+def _hidden_in_bases(cls: type, names: tuple[str, ...]) -> Iterator[None]:
+    """Takes fields out of the base classes for a while.
+
+    A dataclass keeps an inherited field in the place where the base had it; ``parent`` and
+    ``name`` shall come last in every class.
+    """
+    with _hiding:
+        tables = [b.__dict__['__dataclass_fields__'] for b in cls.__mro__[1:] if _is_dataclass(b)]
+        hidden = [{name: table.pop(name) for name in names if name in table} for table in tables]
+        try:
+            yield
+        finally:
+            for table, fields in zip(tables, hidden, strict=True):
+                table.update(fields)
+
+
+def _is_dataclass(cls: type) -> bool:
+    return '__dataclass_fields__' in cls.__dict__
+
+
+def _check_compact(cls: type) -> None:
+    """Allows one compact method, since names of submodules are given within it."""
+    compact = [n for n in dir(cls) if hasattr(inspect.getattr_static(cls, n, None), 'compact')]
+    if len(compact) > 1:
+        raise MultipleMethodsCompactError(module_cls=cls, methods=compact)
+
+
+def _wrap_methods(cls: type) -> None:
+    """Leads every call of a method, and every read of a property, through the one path."""
+    for name, value in list(vars(cls).items()):
+        if (
+            name in _UNWRAPPED
+            or name == 'parent'
+            or name in cls.__dataclass_fields__  # type: ignore[attr-defined]
+            or not hasattr(type(value), '__get__')
+            or isinstance(value, (type, staticmethod, classmethod, ModuleBase))
+            or hasattr(value, 'nowrap')
+        ):
+            continue
+        setattr(cls, name, wrap_method_once(value) if callable(value) else wrap_descriptor_once(value))
+
+
+def _explained(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor whose complaints about arguments speak of fields."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            init(self, *args, **kwargs)
+        except TypeError as error:
+            wrong = _argument_error(type(self), init, args, kwargs)
+            raise (wrong or error) from None
+
+    return __init__
+
+
+def _argument_error(
+    cls: type, init: Callable[..., None], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> FieldError | None:
+    """What is wrong with the arguments of a constructor, ``None`` where they fit."""
+    parameters = list(inspect.signature(init).parameters.values())[1:]
+    names = [p.name for p in parameters]
+    for name in kwargs:
+        if name not in names:
+            value = inspect.getattr_static(cls, name, None)
+            if name in dir(cls) and not callable(value):
+                return FieldError.without_annotation(cls, name, value)
+            return FieldError.unknown_argument(cls, name, known=names)
+    given = {*names[: len(args)], *kwargs}
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in given]
+    if missing and len(args) <= len(names):
+        return FieldError.missing_arguments(cls, missing)
+    return None
+
+
+def _unbound_only(hash_fields: Callable[[Any], int]) -> Callable[[Any], int]:
+    """A hash by fields, refused where the module holds variables, which no hash can see."""
+
+    @functools.wraps(hash_fields)
+    def __hash__(self: Any) -> int:
+        if self.scope is not None:
+            raise TypeError(
+                f'{type(self).__name__} is bound to variables, so it has no hash; '
+                'hash or cache the unbound module, `module.unbind()[0]`'
+            )
+        return hash_fields(self)
+
+    return __hash__
