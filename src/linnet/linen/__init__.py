@@ -17,7 +17,6 @@ from linnet.linen import dtypes as dtypes
 from linnet.linen import initializers as initializers
 from linnet.linen import linear as linear
 from linnet.linen import module as module
-from linnet.linen import normalization as normalization
 from linnet.linen import pooling as pooling
 from linnet.linen import stochastic as stochastic
 from linnet.linen._conv import Conv as Conv
@@ -128,7 +127,6 @@ __all__ = [
     'meta',
     'min_pool',
     'module',
-    'normalization',
     'normalize',
     'nowrap',
     'one_hot',
