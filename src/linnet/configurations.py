@@ -8,7 +8,7 @@ from the environment variable ``LINNET_PROFILE``, else ``FLAX_PROFILE``, else it
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -38,13 +38,12 @@ class Config:
             UnknownFlagError: if there is no such flag.
             FlagValueError: if the value is a string.
         """
-        holder = isinstance(name_or_holder, FlagHolder)
-        name = name_or_holder.name if holder else name_or_holder  # type: ignore[union-attr]
+        name = name_or_holder.name if isinstance(name_or_holder, FlagHolder) else name_or_holder
         if name not in self.__dict__:
             raise UnknownFlagError(name, known=self.__dict__)
         if isinstance(value, str):
-            raise FlagValueError(str(name), value, wanted='a boolean or a number', mend='1')
-        self.__dict__[str(name)] = value
+            raise FlagValueError(name, value, wanted='a boolean or a number', mend='1')
+        self.__dict__[name] = value
 
     __setattr__ = update
 
@@ -83,36 +82,27 @@ class FlagHolder(Generic[_T]):
     @property
     def value(self) -> _T:
         """What the flag is set to now."""
-        value: _T = getattr(config, self.name)
-        return value
+        return getattr(config, self.name)
 
 
 def static_bool_env(varname: str, default: bool) -> bool:
     """Reads a boolean from the environment; ``LINNET_X`` goes before ``FLAX_X``."""
-    name, text = _environment(varname)
-    if text is None:
-        return default
-    if text.lower() not in _TRUTHS:
-        raise FlagValueError(name, text, wanted='a boolean', mend='1')
-    return _TRUTHS[text.lower()]
+    return _environment(varname, default, lambda text: _TRUTHS[text.lower()], 'a boolean')
 
 
 def static_int_env(varname: str, default: int | None) -> int | None:
     """Reads a number from the environment; ``LINNET_X`` goes before ``FLAX_X``."""
-    name, text = _environment(varname)
-    if text is None:
-        return default
-    try:
-        return int(text)
-    except ValueError:
-        raise FlagValueError(name, text, wanted='a number', mend='1') from None
+    return _environment(varname, default, int, 'a number')
 
 
-def _environment(varname: str) -> tuple[str, str | None]:
-    """The variable that decides, and its text; None where neither variable is set."""
+def _environment(varname: str, default: Any, parse: Callable[[str], Any], wanted: str) -> Any:
     own = 'LINNET_' + varname.removeprefix('FLAX_')
     name = own if own in os.environ else varname
-    return name, os.environ.get(name)
+    text = os.environ.get(name)
+    try:
+        return default if text is None else parse(text)
+    except (KeyError, ValueError):
+        raise FlagValueError(name, text, wanted=wanted, mend='1') from None
 
 
 def bool_flag(name: str, *, default: bool, help: str) -> FlagHolder[bool]:
