@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq --retries 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep coverage lint types format clean check-python
+.PHONY: help demo test test-deep coverage lint types sizes format clean check-python
 .DELETE_ON_ERROR:
 
 help:  ## List the targets
@@ -36,6 +36,9 @@ lint: $(VENV)/.lint  ## Check style and format
 
 types: $(VENV)/.lint  ## Check types
 	@$(RUN) -m mypy
+
+sizes: check-python  ## Print how large each layer of the library is
+	@'$(PYTHON)' -m tests.architecture
 
 format: $(VENV)/.lint  ## Mend style and format
 	@$(RUN) -m ruff check --fix . && $(RUN) -m ruff format .

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from linnet import struct as struct
     from linnet import traceback_util as traceback_util
     from linnet import training as training
+    from linnet import traverse_util as traverse_util
     from linnet import typing as typing
     from linnet.configurations import config as config
 
@@ -28,7 +29,8 @@ __version__ = '0.1.0.dev0'
 
 _MODULES = frozenset(
     """
-    configurations core errors ids io linen serialization struct traceback_util training typing
+    configurations core errors ids io linen serialization struct traceback_util training
+    traverse_util typing
     """.split()
 )
 
