@@ -192,13 +192,10 @@ def test_circular_transpose(kernel: int, strides: int, transpose_kernel: bool) -
 
 
 @pytest.mark.parametrize('name', ['Conv', 'ConvTranspose'])
-def test_mask(name: str) -> None:
-    mask = np.random.default_rng(0).integers(0, 2, (3, 2, 3, 4))
-    for dtype in ('float32', 'int32', 'bool'):
-        same_layer(
-            lambda nn, m=mask.astype(dtype): getattr(nn, name)(4, (3, 2), mask=m),
-            array(2, 5, 6, 3),
-        )
+@pytest.mark.parametrize('dtype', ['float32', 'int32', 'bool'])
+def test_mask(name: str, dtype: str) -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (3, 2, 3, 4)).astype(dtype)
+    same_layer(lambda nn: getattr(nn, name)(4, (3, 2), mask=mask), array(2, 5, 6, 3))
 
 
 def test_mask_of_a_local_convolution() -> None:
@@ -348,7 +345,7 @@ def test_convolution_of_a_module_class() -> None:
 
 LAYERS = {
     'Dense': ((3,), array(2, 4)),
-    'DenseGeneral': (((3, 2), (1, 2), (0,)), array(2, 3, 4, 2)),
+    'DenseGeneral': (((3, 2), (1, 3), (0,)), array(2, 3, 4, 2)),
     'Einsum': (((3, 4), 'ab,bc->ca'), array(2, 3)),
     'Conv': ((3, (2,)), array(1, 2, 4, 3)),
     'ConvLocal': ((3, (2,)), array(1, 2, 4, 3)),
@@ -410,7 +407,7 @@ def test_another_width_than_at_init(name: str) -> None:
         args, x = LAYERS[name]
         layer = getattr(lib.nn, name)(*args)
         variables = layer.init(jax.random.key(0), x)
-        return layer.apply(variables, jnp.concatenate([x, x], axis=-1))
+        return layer.apply(variables, jnp.concatenate([x, x], axis=-1)).shape
 
     assert type(same_error(program)).__name__ == 'ScopeParamShapeError'
 
