@@ -136,4 +136,4 @@ def group_collections(
             if in_filter(col_filter, name):
                 group[name] = value
                 break
-    return groups
+    return tuple(groups)

@@ -32,20 +32,29 @@ def lazy_init(fn: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(fn)
     def wrapper(rngs: Any, *args: Any, **kwargs: Any) -> Any:
         leaves, treedef = jax.tree_util.tree_flatten((rngs, args, kwargs))
+        made: list[Any] = []
         traced = [isinstance(leaf, (jax.ShapeDtypeStruct, jax.Array)) for leaf in leaves]
 
         def flat(*inputs: Any) -> Any:
             given = iter(inputs)
             full = [next(given) if t else x for t, x in zip(traced, leaves, strict=True)]
             rngs, args, kwargs = jax.tree_util.tree_unflatten(treedef, full)
-            return fn(rngs, *args, **kwargs)
+            made[:] = [fn(rngs, *args, **kwargs)]
+            return jax.tree_util.tree_leaves(made[0])
 
         inputs = [x for t, x in zip(traced, leaves, strict=True) if t]
-        closed, out_shape = jax.make_jaxpr(flat, return_shape=True)(*inputs)
-        values = _evaluate(closed, inputs)
-        return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(out_shape), values)
+        values = _evaluate(jax.make_jaxpr(flat)(*inputs), inputs)
+        structure = jax.tree_util.tree_structure(made[0])
+        return _in_order_of(made[0], jax.tree_util.tree_unflatten(structure, values))
 
     return wrapper
+
+
+def _in_order_of(like: Any, tree: Any) -> Any:
+    """The tree with its dicts in the order of another; JAX sorts the keys of dicts."""
+    if type(like) is not dict:
+        return tree
+    return {key: _in_order_of(like[key], tree[key]) for key in like}
 
 
 def _evaluate(closed: Any, inputs: list[Any]) -> list[Any]:

@@ -44,8 +44,8 @@ class LazyRng(struct.PyTreeNode):
         return LazyRng(rng, suffix)
 
     def clear_suffix(self) -> LazyRng:
-        """A lazy key whose base has the suffix folded in already."""
-        return LazyRng(self.as_jax_rng(), ())
+        """The base key alone, as a lazy key from whose place paths begin anew."""
+        return LazyRng(self.rng, ())
 
 
 def fold(base: PRNGKey, path: tuple[PRNGFoldable, ...]) -> PRNGKey:

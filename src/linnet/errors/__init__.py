@@ -34,6 +34,7 @@ from linnet.errors.data import (
     RemotePathError,
     SerializationError,
     StateDictError,
+    TrainStateError,
     TraverseTreeError,
 )
 from linnet.errors.layers import (

@@ -304,7 +304,7 @@ class FieldError(LinnetError, TypeError, ValueError):
         )
 
 
-class ParentError(LinnetError, TypeError):
+class ParentError(LinnetError, TypeError, ValueError):
     """The ``parent`` of a module is neither a module, a scope nor None.
 
     Wrong::

@@ -287,3 +287,20 @@ class DictTypeError(LinnetError, TypeError):
     """
 
     code = 'LN611'
+
+
+class TrainStateError(LinnetError, ValueError, TypeError):
+    """The parts of a training state do not fit each other, or the gradients do not fit them.
+
+    Wrong::
+
+        state = state.replace(params=params_of_another_head)
+
+    Right::
+
+        state = state.replace(params=params, opt_state=state.tx.init(params))
+
+    Reason: the state of an optimiser holds an array of the same shape for each parameter.
+    """
+
+    code = 'LN613'

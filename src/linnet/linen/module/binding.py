@@ -100,15 +100,15 @@ def name_taken(
 
 
 def set_attribute(module: Any, name: str, value: Any) -> None:
-    """Sets an attribute: freely while constructing, new ones only in ``setup``, then never.
+    """Sets an attribute: freely while unbound, a new one in ``setup``, then never.
 
     Raises:
         SetAttributeInModuleSetupError: a field is set in ``setup``.
-        SetAttributeFrozenModuleError: construction and ``setup`` are over.
+        SetAttributeFrozenModuleError: the module is bound, and this is not ``setup``.
     """
     state = module._state
     if not state.in_setup:
-        if state.is_initialized:
+        if state.is_initialized and module.scope is not None:
             raise SetAttributeFrozenModuleError(type(module), name, value)
         _set(module, name, value)
         return
@@ -147,10 +147,11 @@ def register(module: Any, name: str, value: Any) -> None:
 
 def _join(module: Any) -> None:
     """Attaches a module that was constructed before it had its parent."""
+    module._state.is_initialized = False
     if module._plan.is_plain:
         attach(module)
+        module._state.is_initialized = True
     else:  # what the class does at the end of construction may depend on the parent
-        module._state.is_initialized = False
         module.__post_init__()
 
 
@@ -160,7 +161,7 @@ def _adopted(module: Any, sub: Any) -> Any:
     copies = root._state.adopted
     if sub._id not in copies:
         keep = config.flax_preserve_adopted_names or getattr(
-            type(sub), 'preserve_adopted_names', False
+            module, 'preserve_adopted_names', False
         )
         name = sub.name if keep else None
         copy = copies[sub._id] = clone(sub, name=None)
@@ -260,8 +261,8 @@ def unbind(module: Any) -> tuple[Any, Any]:
 def share_scope(module: Any, other: Any, /) -> None:
     """Lets two modules share one scope, so that one is transparent to the parameter tree.
 
-    The scope that is further out, or the first one's where neither is inside the other, becomes
-    the scope of both.
+    A module inside the first one moves out into the first one's scope; otherwise the first one
+    moves into the scope of the other.
 
     Args:
         module: a module, as ``self`` in ``setup``.
@@ -284,9 +285,9 @@ def share_scope(module: Any, other: Any, /) -> None:
     for m in (module, other):
         if m.scope is None:
             raise CallShareScopeOnUnboundModuleError(module_cls=type(m))
-    moved, scope = (other, module.scope)
-    if _is_inside(module.scope, other.scope):
-        moved, scope = (module, other.scope)
+    moved, scope = (module, other.scope)
+    if _is_inside(other.scope, module.scope):
+        moved, scope = (other, module.scope)
     old = moved.scope
     _set(moved, 'scope', scope)
     for child in moved._state.children.values():

@@ -11,7 +11,7 @@ F = TypeVar('F', bound=Callable[..., Any])
 def compact(fun: F) -> F:
     """Lets a method create the submodules and parameters that it uses, where it uses them.
 
-    A class may have one compact method. Submodules without a name are called by their class and
+    Submodules without a name are called by their class and
     a number, ``Dense_0``, ``Dense_1``, in the order in which they are made.
 
     >>> import jax, jax.numpy as jnp
@@ -22,6 +22,9 @@ def compact(fun: F) -> F:
     ...         return nn.Dense(2)(nn.relu(nn.Dense(8)(x)))
     >>> list(MLP().init(jax.random.key(0), jnp.ones((1, 3)))['params'])
     ['Dense_0', 'Dense_1']
+
+    Of several compact methods of a class each begins at number 0 again, so that layers without a
+    name are shared between them; give them names, or see :func:`compact_name_scope`.
     """
     fun.compact = True  # type: ignore[attr-defined]
     return fun

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from linnet.errors.calls import FieldError
-from linnet.errors.modules import MultipleMethodsCompactError, ReservedModuleAttributeError
+from linnet.errors.modules import ReservedModuleAttributeError
 from linnet.linen.module.calls import wrap_descriptor_once, wrap_method_once
 from linnet.linen.module.state import UNSPECIFIED, ModuleBase, ParentDescriptor
 
@@ -56,7 +56,6 @@ def plan_class(cls: Any, base: Any, kw_only: bool) -> None:
     _check_attributes(cls)
     own_init = '__init__' in cls.__dict__
     _make_dataclass(cls, kw_only)
-    _check_compact(cls)
     _wrap_methods(cls)
     if not own_init:
         cls.__init__ = _explained(cls.__init__)
@@ -117,13 +116,6 @@ def _hidden_in_bases(cls: type, names: tuple[str, ...]) -> Iterator[None]:
 
 def _is_dataclass(cls: type) -> bool:
     return '__dataclass_fields__' in cls.__dict__
-
-
-def _check_compact(cls: type) -> None:
-    """Allows one compact method, since names of submodules are given within it."""
-    compact = [n for n in dir(cls) if hasattr(inspect.getattr_static(cls, n, None), 'compact')]
-    if len(compact) > 1:
-        raise MultipleMethodsCompactError(module_cls=cls, methods=compact)
 
 
 def _wrap_methods(cls: type) -> None:
