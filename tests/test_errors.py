@@ -268,6 +268,7 @@ MESSAGES = [
     (E.StateDictError('bad names'), 'LN609; bad names'),
     (E.FrozenDictError('frozen'), 'LN610; frozen'),
     (E.DictTypeError('no dict'), 'LN611; no dict'),
+    (E.TrainStateError('bad state'), 'LN613; bad state'),
     # LN7xx
     (E.UnknownFlagError('flax_profle', known=['flax_profile']), "'flax_profle'; mean 'flax_prof"),
     (E.FlagValueError('X', 'maybe', wanted='a boolean', mend='1'), "X is 'maybe'; a boolean; X=1"),

@@ -141,6 +141,7 @@ __all__ = [
     'StateDictError',
     'TokenIdError',
     'TraceContextError',
+    'TrainStateError',
     'TransformTargetError',
     'TransformedMethodReturnValueError',
     'TraverseTreeError',
