@@ -1,0 +1,86 @@
+"""Checks on what a layer is called with, which the layers share.
+
+An array is whatever has a rank and a dtype: of JAX, of NumPy, or traced. A *flag* is a value that
+decides in Python which program is built, as ``deterministic`` does, so it cannot be traced.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+
+from linnet.errors import InputDtypeError, InvalidOptionError, SharpBitWarning
+from linnet.linen.module.state import ModuleBase
+
+
+def check_array(x: Any, name: str = 'the input') -> None:
+    """Refuses what is no array, and says what it was taken for.
+
+    Raises:
+        InputDtypeError: ``x`` is a module, a list, a number, or nothing at all.
+    """
+    if hasattr(x, 'ndim') and hasattr(x, 'dtype'):
+        return
+    if isinstance(x, ModuleBase):
+        raise _module_as_input(x, name)
+    if x is None:
+        raise InputDtypeError(f'{name} is None', mend='check what the layer before it returns')
+    raise InputDtypeError(
+        f'{name} is a {type(x).__name__}, not an array', mend='x = jnp.asarray(x)'
+    )
+
+
+def _module_as_input(module: ModuleBase, name: str) -> InputDtypeError:
+    """The error for a layer that was made and never called, as ``x = nn.LayerNorm(x)``."""
+    cls = type(module).__name__
+    for field in dataclasses.fields(module):  # type: ignore[arg-type]
+        if isinstance(getattr(module, field.name, None), jax.Array):
+            return InputDtypeError(
+                f'{name} is a {cls}, not an array: {cls} got an array for {field.name}',
+                why='a layer is first made with its options and then called on its input',
+                mend=f'nn.{cls}()(x)',
+            )
+    return InputDtypeError(
+        f'{name} is a {cls} that has not been called, not an array', mend=f'nn.{cls}(...)(x)'
+    )
+
+
+def check_flag(flag: Any, name: str) -> None:
+    """Refuses a flag that is traced, of which Python cannot know whether it holds.
+
+    Raises:
+        InvalidOptionError: ``flag`` is traced.
+    """
+    if isinstance(flag, jax.core.Tracer):
+        raise InvalidOptionError(
+            f'{name} is a traced value, {flag.aval}',
+            why='it decides which program is traced, so it must be known before',
+            mend=f"jax.jit(step, static_argnames='{name}'), or an ordinary bool closed over",
+        )
+
+
+def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Returns whether a shape broadcasts to another one without changing that.
+
+    >>> broadcasts((3, 1), (2, 3, 4)), broadcasts((2, 3, 4), (3, 1))
+    (True, False)
+    """
+    try:
+        return np.broadcast_shapes(shape, to) == tuple(to)
+    except ValueError:
+        return False
+
+
+def is_known(x: Any) -> bool:
+    """Returns whether the values of ``x`` can be looked at: it is there, and not traced."""
+    return x is not None and not isinstance(x, jax.core.Tracer)
+
+
+def warn_about(module: Any, what: str) -> None:
+    """Warns that a module runs, and probably does not do what was meant."""
+    path = '/'.join(module.path)
+    warnings.warn(f'/{path} ({type(module).__name__}): {what}', SharpBitWarning, stacklevel=3)
