@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -70,9 +71,9 @@ def unpack_extension(code: int, data: Any) -> Any:
 def _fields(data: Any, what: str, *kinds: type) -> list[Any]:
     """Reads the flat list inside an extension."""
     fields = _Reader(memoryview(data), depth=MAX_DEPTH - 2).whole()
-    if type(fields) is not list or [type(field) for field in fields] != list(kinds):
-        wanted = ', '.join(kind.__name__ for kind in kinds)
-        raise SerializationError(f'{what} holds {brief(fields)} instead of ({wanted})')
+    given = [type(field) for field in fields] if type(fields) is list else type(fields)
+    if given != list(kinds):
+        raise SerializationError(f'{what} is written as {brief(given)} instead of {list(kinds)}')
     return fields
 
 
@@ -151,28 +152,29 @@ class _Reader:
         head = self.take(1)[0]
         if head < 0x80:
             return head
-        if head < 0x90:
-            return self.mapping(head & 0x0F)
-        if head < 0xA0:
-            return self.array(head & 0x0F)
-        if head < 0xC0:
-            return self.text(head & 0x1F)
         if head >= 0xE0:
             return head - 0x100
-        return self.tagged(head)
-
-    def tagged(self, head: int) -> Any:
-        """Reads a value whose first byte is a tag."""
         if head in _CONSTANTS:
             return _CONSTANTS[head]
         if head in _NUMBERS:
             return self.number(_NUMBERS[head])
+        size, read = self.tagged(head)
+        return read(size)
+
+    def tagged(self, head: int) -> tuple[int, Callable[[int], Any]]:
+        """Returns the size of a value with parts, and the method that reads it."""
+        if head < 0x90:
+            return head & 0x0F, self.mapping
+        if head < 0xA0:
+            return head & 0x0F, self.array
+        if head < 0xC0:
+            return head & 0x1F, self.text
         if head in _FIXED_EXTENSIONS:
-            return self.extension(_FIXED_EXTENSIONS[head])
-        if head in _SIZED:
-            form, kind = _SIZED[head]
-            return getattr(self, kind)(self.number(form))
-        raise SerializationError(f'the byte 0x{head:02x} at {self.position - 1} begins no value')
+            return _FIXED_EXTENSIONS[head], self.extension
+        if head not in _SIZED:
+            raise SerializationError(f'the byte 0x{head:02x} at {self.position - 1} begins nothing')
+        form, kind = _SIZED[head]
+        return self.number(form), getattr(self, kind)
 
     def take(self, count: int) -> memoryview:
         end = self.position + count
@@ -206,7 +208,11 @@ class _Reader:
 
     def array(self, size: int) -> list[Any]:
         self.descend(size, size)
-        items = [self.child(index) for index in range(size)]
+        items = []
+        for index in range(size):
+            self.path.append(index)
+            items.append(self.value())
+            self.path.pop()
         self.depth -= 1
         return items
 
@@ -219,15 +225,11 @@ class _Reader:
                 raise SerializationError(f'a dict has a {type(key).__name__} as key')
             if key in items:
                 raise SerializationError(f'a dict has the key {brief(key)} twice')
-            items[key] = self.child(key)
+            self.path.append(key)
+            items[key] = self.value()
+            self.path.pop()
         self.depth -= 1
         return join_array(items) if CHUNKED in items else items
-
-    def child(self, key: Any) -> Any:
-        self.path.append(key)
-        value = self.value()
-        self.path.pop()
-        return value
 
     def descend(self, size: int, least: int) -> None:
         """Enters a container of ``size`` items, which take at least ``least`` bytes."""

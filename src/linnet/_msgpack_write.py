@@ -21,6 +21,7 @@ from linnet.errors.data import SerializationError
 CHUNKED = '__msgpack_chunked_array__'
 MAX_DEPTH = 300
 _MAX_KEYS_SHOWN = 12
+_MAX_KEY_SHOWN = 60
 _PLAIN_TYPES = (bool, int, float, complex, str, bytes, bytearray, memoryview, type(None))
 
 
@@ -36,8 +37,8 @@ def _numeric_dtypes() -> dict[str, np.dtype[Any]]:
     codes = '?' + np.typecodes['AllInteger'] + np.typecodes['AllFloat']
     extra = (getattr(ml_dtypes, name) for name in dir(ml_dtypes))
     scalars = [kind for kind in extra if isinstance(kind, type) and issubclass(kind, np.generic)]
-    dtypes = [*(np.dtype(code) for code in codes), *(np.dtype(kind) for kind in scalars)]
-    return {dtype.name: dtype for dtype in dtypes}
+    names = [*(np.dtype(code).name for code in codes), *(np.dtype(kind).name for kind in scalars)]
+    return {name: np.dtype(name) for name in names}
 
 
 NUMERIC_DTYPES = _numeric_dtypes()
@@ -50,7 +51,7 @@ def place(path: list[Any]) -> str:
     >>> place(['params', 'kernel'])
     './params/kernel'
     """
-    keys = [str(key) for key in path]
+    keys = [str(key)[:_MAX_KEY_SHOWN] for key in path]
     if len(keys) > _MAX_KEYS_SHOWN:
         keys[_MAX_KEYS_SHOWN // 2 : -_MAX_KEYS_SHOWN // 2] = ['...']
     return '/'.join(['.', *keys])
@@ -124,10 +125,8 @@ class _Writer:
         self.chunk_size = chunk_size
 
     def value(self, value: Any, in_list: bool = False) -> Any:
-        if type(value) is dict:
-            return {key: self.child(key, value[key]) for key in self.keys(value)}
-        if type(value) is list:
-            return [self.child(index, item, in_list=True) for index, item in enumerate(value)]
+        if type(value) is dict or type(value) is list:
+            return self.container(value)
         if isinstance(value, np.ndarray | jax.Array):
             array = _as_numpy(value)
             large = array.nbytes > self.chunk_size and not in_list
@@ -140,13 +139,17 @@ class _Writer:
             raise SerializationError(f'the int {brief(value)} does not fit into 64 bits')
         return value
 
-    def child(self, key: Any, value: Any, in_list: bool = False) -> Any:
-        self.path.append(key)
-        if len(self.path) > MAX_DEPTH:
+    def container(self, items: dict[Any, Any] | list[Any]) -> Any:
+        is_list = isinstance(items, list)
+        keys = self.keys(items) if isinstance(items, dict) else range(len(items))
+        if len(self.path) >= MAX_DEPTH:
             raise SerializationError(f'the tree is nested more than {MAX_DEPTH} levels deep')
-        result = self.value(value, in_list)
-        self.path.pop()
-        return result
+        result = {}
+        for key in keys:
+            self.path.append(key)
+            result[key] = self.value(items[key], is_list)
+            self.path.pop()
+        return list(result.values()) if is_list else result
 
     def keys(self, items: dict[Any, Any]) -> list[Any]:
         for key in items:
