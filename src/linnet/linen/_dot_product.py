@@ -96,9 +96,9 @@ def dot_product_attention_weights(
         check_mask(mask, shape)
         logits = _forbid(logits, mask, dtype)
     if force_fp32_for_softmax and dtype != jnp.float32:
-        weights = _softmax(logits.astype(jnp.float32))
+        weights = jax.nn.softmax(logits.astype(jnp.float32))
     else:
-        weights = _softmax(logits).astype(dtype)
+        weights = jax.nn.softmax(logits).astype(dtype)
     if module is not None:
         module.sow('intermediates', 'attention_weights', weights)
     check_flag(deterministic, 'deterministic')
@@ -204,8 +204,8 @@ def _multiply(
     return product(a, b, precision)
 
 
-# Each of these is traced once for each shape and then only repeated, which is many times faster.
-# What they compute is what jnp.einsum, jnp.where and jax.nn.softmax do, to the bit.
+# These compute what jnp.einsum does, to the bit. They are traced once for each shape and then only
+# repeated, and jnp.einsum spends ten times as long on its equation.
 
 
 @functools.partial(jax.jit, static_argnums=2, inline=True)
@@ -239,11 +239,6 @@ def _av(weights: Array, value: Array, precision: PrecisionLike) -> Array:
 @functools.partial(jax.jit, static_argnums=2, inline=True)
 def _forbid(logits: Array, mask: Array, dtype: Dtype) -> Array:
     return jnp.where(mask, logits, jnp.finfo(dtype).min)
-
-
-@functools.partial(jax.jit, inline=True)
-def _softmax(logits: Array) -> Array:
-    return jax.nn.softmax(logits)
 
 
 def _drop(
