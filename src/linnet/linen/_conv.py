@@ -148,7 +148,7 @@ class _Conv(Module):
         return _kernel_and_bias(self, kernel_shape, bias_shape)
 
     def _convolve(self, inputs: Array, kernel: Array, window: _Window) -> Array:
-        keywords = dict(
+        keywords: dict[str, Any] = dict(
             lhs_dilation=window.input_dilation,
             rhs_dilation=window.kernel_dilation,
             dimension_numbers=conv_dimension_numbers(inputs.shape),
@@ -339,8 +339,8 @@ class ConvTranspose(Module):
         precision: of the multiplications, as for ``jax.lax.conv_transpose``.
         kernel_init: initialiser of the kernel.
         bias_init: initialiser of the bias.
-        transpose_kernel: whether to flip the spatial axes of the kernel and swap its channels,
-            which makes the layer the exact transpose of :class:`Conv`.
+        transpose_kernel: whether to flip the spatial axes of the kernel and swap its channels, so
+            that the kernel of a :class:`Conv` gives the gradient of that layer.
         promote_dtype: casts input, kernel and bias to the computation dtype.
         preferred_element_type: dtype of the sums and so of the output.
     """
@@ -426,6 +426,6 @@ def _wrap(y: Array, periods: tuple[int, ...], transposed: bool) -> Array:
         pads.append((left, total - left))
     y = jnp.pad(y, [(0, 0), *pads, (0, 0)])
     for axis, period in enumerate(periods, start=1):
-        y = jnp.reshape(y, (*y.shape[:axis], -1, period, *y.shape[axis + 1 :]))
-        y = jnp.sum(y, axis)
+        shape = (*y.shape[:axis], y.shape[axis] // period, period, *y.shape[axis + 1 :])
+        y = jnp.sum(jnp.reshape(y, shape), axis)
     return y

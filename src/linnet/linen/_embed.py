@@ -27,7 +27,7 @@ class Embed(Module):
     An id beyond the table gives NaN (or the least number of an integer table), a negative one
     counts from the end of the table; with ``num_embeddings=1`` every id gives the one vector.
 
-    >>> import linnet.linen as nn
+    >>> import jax, linnet.linen as nn
     >>> ids = jnp.array([[0, 1], [1, 4]])
     >>> layer = nn.Embed(num_embeddings=5, features=3)
     >>> variables = layer.init(jax.random.key(0), ids)

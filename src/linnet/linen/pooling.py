@@ -176,10 +176,10 @@ def _pads(padding: _Padding, rank: int) -> str | tuple[tuple[int, int], ...]:
         check_padding_name(padding, _PADDINGS)
         return padding
     try:
-        pads = tuple(tuple(pair) for pair in padding)
-    except TypeError:
-        pads = ()
-    if len(pads) != rank or any(len(pair) != 2 for pair in pads):
+        pads = tuple((before, after) for before, after in padding)
+    except (TypeError, ValueError):
+        pads = None
+    if pads is None or len(pads) != rank:
         raise InvalidOptionError(
             f'padding={padding!r} does not fit a window of {rank} axes',
             why='padding is a name, or a pair (before, after) for each spatial axis',
