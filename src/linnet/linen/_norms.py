@@ -89,12 +89,12 @@ def compute_stats(
     across = (axis_name, axis_index_groups)
     if not use_mean:
         return None, _pmean(jnp.mean(abs_sq(x), axes, where=mask), *across)
-    mean = jnp.mean(x, axes, where=mask)
     if not use_fast_variance:
-        mean = _pmean(mean, *across)
+        mean = _pmean(jnp.mean(x, axes, where=mask), *across)
         centred = x - jnp.expand_dims(mean, axes)
         return mean, _pmean(jnp.mean(abs_sq(centred), axes, where=mask), *across)
-    mean_sq = jnp.mean(abs_sq(x), axes, where=mask)
+    squares = abs_sq(x)
+    mean, mean_sq = (jnp.mean(values, axes, where=mask) for values in (x, squares))
     if axis_name is not None:  # one message between devices instead of two
         mean, mean_sq = _pmean(jnp.stack([mean, mean_sq]), *across)
     return mean, jnp.maximum(0.0, mean_sq - abs_sq(mean))  # rounding can make it negative
@@ -148,11 +148,13 @@ def normalize(
     feature_axes = canonicalize_axes(x.ndim, feature_axes)
     param_shape = tuple(x.shape[axis] for axis in feature_axes)
     aligned = [size if i in feature_axes else 1 for i, size in enumerate(x.shape)]
-    factor = lax.rsqrt(jnp.expand_dims(var, reduction_axes) + epsilon)
     if mean is None:
+        var = jnp.expand_dims(var, reduction_axes)
         y = jnp.asarray(x, jnp.result_type(x, var))
     else:
-        y = x - jnp.expand_dims(mean, reduction_axes)
+        mean, var = (jnp.expand_dims(stat, reduction_axes) for stat in (mean, var))
+        y = x - mean
+    factor = lax.rsqrt(var + epsilon)
     scale = bias = None
     if use_scale:
         scale = mdl.param('scale', scale_init, param_shape, param_dtype)
