@@ -95,6 +95,8 @@ def unflatten_dict(xs: Mapping[Any, Any], sep: str | None = None) -> dict[Any, A
     nested: dict[Any, Any] = {}
     for path, value in _checked(xs, 'unflatten_dict').items():
         keys = _split(path, sep)
+        if sep is None and isinstance(path, str) and len(path) > 1:
+            _warn(f'each letter of {path!r} is taken for a key, since unflatten_dict() got no sep')
         node = nested
         for key in keys[:-1]:
             node = node.setdefault(key, {})
@@ -158,8 +160,6 @@ def _split(path: Any, sep: str | None) -> Path:
     if sep is not None or not isinstance(path, tuple | list | str) or not path:
         wanted = 'a tuple of keys' if sep is None else f'a string of keys joined by {sep!r}'
         raise DictTypeError(f'the key {path!r} of a flat dict is not {wanted}')
-    if isinstance(path, str) and len(path) > 1:
-        _warn(f'each letter of {path!r} is taken for a key, since unflatten_dict() got no sep')
     return tuple(path)
 
 
