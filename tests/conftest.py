@@ -13,7 +13,7 @@ from pathlib import Path
 
 os.environ.setdefault('JAX_PLATFORMS', 'cpu')
 
-import jax  # noqa: E402 - the platform is chosen before JAX is imported
+import jax
 
 ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:

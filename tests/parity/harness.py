@@ -199,7 +199,7 @@ class Outcome:
     def of(cls, program: Callable[[Library], Any], lib: Library) -> Outcome:
         try:
             return cls(value=program(lib))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome
+        except Exception as error:
             return cls(error=error)
 
 
@@ -220,7 +220,7 @@ def same_outcome(program: Callable[[Library], Any], what: str = '') -> None:
 
 
 def same_error(program: Callable[[Library], Any]) -> Exception:
-    """Asserts that a program fails under both libraries, ours with the oracle's class or a subclass.
+    """Asserts that a program fails under both libraries, ours with the same class or a subclass.
 
     Returns:
         The error that the library under test raised.
@@ -279,7 +279,7 @@ def make_rngs(
 
 
 def _everything(case: Case, lib: Library, args: tuple[Any, ...], rngs: dict[str, Any]) -> Tree:
-    """init with its output, apply, and apply that may change variables."""
+    """Runs init with its output, apply, and apply that may change variables."""
     module = case.build(lib.nn)
     streams = {name: key for name, key in rngs.items() if name != 'params'}
     y0, variables = module.init_with_output(rngs, *args, **case.kwargs, **case.init)

@@ -135,8 +135,13 @@ def capture_intermediates(lib: Library) -> Any:
     """True captures the outputs of ``__call__``, a filter picks modules and methods."""
     deep, net = _deep(lib.nn)(), _net(lib.nn)()
     v_deep, v_net = deep.init(KEY, X), net.init(KEY, X)
-    is_dense = lambda module, method: type(module).__name__ == 'Dense'
-    by_method = lambda module, method: method in ('encode', 'decode')
+
+    def is_dense(module, method):
+        return type(module).__name__ == 'Dense'
+
+    def by_method(module, method):
+        return method in ('encode', 'decode')
+
     captured = {'mutable': ['intermediates'], 'capture_intermediates': True}
     return [
         deep.apply(v_deep, X, **captured),
@@ -154,7 +159,10 @@ def function_forms(lib: Library) -> Any:
     """``nn.init``, ``nn.apply`` and ``nn.init_with_output`` of any function of a module."""
     nn = lib.nn
     net = _net(nn)()
-    twice = lambda net, x: net(net(x)) + net.first(x).sum()
+
+    def twice(net, x):
+        return net(net(x)) + net.first(x).sum()
+
     variables = nn.init(twice, net)(KEY, X)
     return [
         variables,

@@ -216,7 +216,10 @@ def lambdas_that_make_modules(nn: Any) -> Any:
         @nn.compact
         def __call__(self, x):
             block = Block(lambda x: nn.Dense(2)(nn.Dense(3)(x)))
-            outer = lambda x: nn.Dense(4)(x)
+
+            def outer(x):
+                return nn.Dense(4)(x)
+
             return block(outer(outer(x)))
 
     return Net()
@@ -258,7 +261,7 @@ def module_as_call_argument(nn: Any) -> Any:
 
 @model(X)
 def assigned_child_of_a_field(nn: Any) -> Any:
-    """setup gives a second name to a module that a field holds: the field's name stays."""
+    """Inside setup a second name is given to a field's module: the field's name stays."""
 
     class Net(nn.Module):
         sub: Any

@@ -168,11 +168,13 @@ def params_of_every_kind(nn: Any) -> Any:
             b = self.param(
                 'b', lambda key, n, *, scale: scale * jax.random.uniform(key, (n,)), 4, scale=2
             )
-            tree = lambda key: {
-                'u': jax.random.normal(key, (4,)),
-                'v': [jnp.ones((4,), jnp.bfloat16)],
-            }
-            c = self.param('c', tree)
+            c = self.param(
+                'c',
+                lambda key: {
+                    'u': jax.random.normal(key, (4,)),
+                    'v': [jnp.ones((4,), jnp.bfloat16)],
+                },
+            )
             d = self.param('d', lambda key: jnp.arange(4, dtype=jnp.int32))
             e = self.param('e', lambda key: 2.5)
             return x * a + b * c['u'] + c['v'][0] + d * e

@@ -1,4 +1,4 @@
-"""The classes themselves: signatures, fields, refusals, representation, equality, copies, threads."""
+"""The classes themselves: signatures, fields, refusals, equality, copies, threads."""
 
 from __future__ import annotations
 
