@@ -365,25 +365,34 @@ def _attention_options(
         'qk_attn_weights_einsum': qk() if qk else None,
         'attn_weights_value_einsum': av() if av else None,
     }
-    if mdl.attention_fn is not dot_product_attention:
-        options = _named(mdl, options, drops)
-    return {**options, 'module': mdl} if sow_weights else options
+    if sow_weights:
+        options['module'] = mdl
+    return options if mdl.attention_fn is dot_product_attention else _named(mdl, options, drops)
 
 
 def _named(
     mdl: MultiHeadDotProductAttention, options: dict[str, Any], drops: bool
 ) -> dict[str, Any]:
     """The options that the user's ``attention_fn`` names; warns of a mask or dropout it ignores."""
-    names = inspect.signature(mdl.attention_fn).parameters
+    parameters = inspect.signature(mdl.attention_fn).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if 'module' in options and 'module' not in parameters and not takes_any:
+        raise InvalidOptionError(
+            "sow_weights=True, and attention_fn has no parameter 'module'",
+            why='attention_fn itself stores its weights, by module.sow',
+            mend='layer(x, sow_weights=False)',
+        )
     ignored = {'mask': options['mask'] is not None, 'dropout_rate': drops}
     for name, matters in ignored.items():
-        if matters and name not in names:
+        if matters and name not in parameters:
             warn_about(
                 mdl,
                 f'attention_fn has no parameter {name!r}, so that it never sees it; options are '
                 'passed by name only, not through **kwargs',
             )
-    return {name: value for name, value in options.items() if name in names}
+    return {
+        name: value for name, value in options.items() if name in parameters or name == 'module'
+    }
 
 
 class MultiHeadAttention(MultiHeadDotProductAttention):
