@@ -38,3 +38,29 @@ def dce_jaxpr(jaxpr: Any, used_outputs: Sequence[bool]) -> tuple[Any, list[bool]
 def eval_jaxpr(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     """Runs a program operation by operation."""
     return _core.eval_jaxpr(jaxpr, consts, *args)
+
+
+def trace_of(tracer: Any) -> Any:
+    """The trace to which a tracer belongs."""
+    return tracer._trace
+
+
+def transform_name(trace: Any) -> str:
+    """What the user calls the transform that made a trace, as ``jax.lax.scan``; or ''."""
+    debug_info = getattr(getattr(trace, 'frame', None), 'debug_info', None)
+    traced_for = getattr(debug_info, 'traced_for', None) or type(trace).__name__
+    return {
+        'BatchTrace': 'jax.vmap',
+        'JVPTrace': 'jax.grad',
+        'LinearizeTrace': 'jax.grad',
+        'checkpoint / remat': 'jax.checkpoint',
+        'cond': 'jax.lax.cond',
+        'fori_loop': 'jax.lax.fori_loop',
+        'jit': 'jax.jit',
+        'scan': 'jax.lax.scan',
+        'shard_map': 'jax.shard_map',
+        'switch': 'jax.lax.switch',
+        'while_body': 'jax.lax.while_loop',
+        'while_cond': 'jax.lax.while_loop',
+        'while_loop': 'jax.lax.while_loop',
+    }.get(traced_for, '')

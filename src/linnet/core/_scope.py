@@ -17,6 +17,7 @@ from linnet.core import meta
 from linnet.core.abstract import initial_shapes, leaf_shapes
 from linnet.core.filters import CollectionFilter, in_filter
 from linnet.core.rng import LazyRng, fold
+from linnet.core.tracers import check_not_leaking, current_trace
 from linnet.core.variables import Variable, merge
 from linnet.errors.modules import NameInUseError
 from linnet.errors.randomness import InvalidRngError
@@ -87,9 +88,26 @@ class Scope:
             parent._counts if parent is not None else {}
         )
         self._invalid = False
+        self._trace = current_trace()  # values of a trace inside this one must not be stored
+        self.boundary: Any = None  # of the transform inside which this is a root
 
-    def _cursor(self, name: str) -> Scope:
-        """The scope ``name`` below this one, made without work that is not needed yet."""
+    def inner(
+        self,
+        variables: MutableVariableDict,
+        rngs: dict[str, LazyRng],
+        mutable: CollectionFilter,
+        boundary: Any,
+    ) -> Scope:
+        """The root of this place inside a transform: same path and counts, other contents."""
+        scope = Scope(
+            variables, rngs, self.name, mutable, path=self.path, flags=self.flags
+        )
+        scope._counts = self._counts
+        scope.boundary = boundary
+        return scope
+
+    def descend(self, name: str) -> Scope:
+        """The scope ``name`` below this one, whether or not the name is taken."""
         child = object.__new__(Scope)
         child.parent = self
         child.name = name
@@ -103,6 +121,7 @@ class Scope:
         child._rngs = None
         child._counts = self._counts
         child._invalid = False
+        child.boundary = None
         return child
 
     @property
@@ -197,7 +216,7 @@ class Scope:
             name = self.default_name(prefix)
         if not reuse or name not in self.reservations:
             self.reserve(name)
-        return self._cursor(name)
+        return self.descend(name)
 
     def child(
         self,
@@ -279,6 +298,22 @@ class Scope:
             counts = self._counts[self.path] = {}
         return counts
 
+    def count_state(self) -> tuple[Any, ...]:
+        """The counts of keys from this scope downwards, as a hashable value."""
+        depth = len(self.path)
+        return tuple(
+            sorted(
+                (path, tuple(sorted(counts.items())))
+                for path, counts in self._counts.items()
+                if path[:depth] == self.path
+            )
+        )
+
+    def restore_counts(self, state: tuple[Any, ...]) -> None:
+        """Sets counts of keys to what :meth:`count_state` returned."""
+        for path, counts in state:
+            self._counts.setdefault(path, {}).update(counts)
+
     def has_rng(self, name: str) -> bool:
         """Tells whether a key was given for the stream ``name`` itself."""
         return name in self.rngs
@@ -296,11 +331,13 @@ class Scope:
         rngs = self.rngs
         if name not in rngs:
             if 'params' not in rngs:
+                boundary = self.root.boundary
                 raise InvalidRngError.missing_stream(
                     name,
                     given=rngs,
                     where=self.path_text,
                     initializing=bool(self.get_flag('initializing', False)),
+                    hidden_by=boundary.hides_stream(name) if boundary else '',
                 )
             name = 'params'
         counts = self.rng_counters
@@ -382,6 +419,8 @@ class Scope:
         self._check_valid()
         if not in_filter(self.root.mutable, col):
             raise ModifyScopeVariableError(col, name, self.path_text)
+        if current_trace() is not self.root._trace:
+            check_not_leaking(value, self.root._trace, f'{col}/{name}', self.path_text)
         merge(self._mutable_collection(col), name, value)
 
     def variable(
@@ -467,24 +506,33 @@ class Scope:
     def not_found(self, col: str, name: str) -> Exception:
         """The error that says which part of a variable's address is missing."""
         if self.is_collection_empty(col):
-            return ScopeCollectionNotFound(col, name, self.path_text, known=self.root._parts)
+            boundary = self.root.boundary
+            hidden_by = boundary.hides_collection(col) if boundary else ''
+            return ScopeCollectionNotFound(
+                col, name, self.path_text, known=self.root._parts, hidden_by=hidden_by
+            )
         known = tuple(self._collection(col))
         if col == 'params':
             return ScopeParamNotFoundError(name, self.path_text, known=known)
         return ScopeVariableNotFoundError(name, col, self.path_text, known=known)
 
+    @property
+    def parts(self) -> MutableVariableDict:
+        """At a root, the tree of variables itself."""
+        return self._parts
+
+    def all_parts(self) -> MutableVariableDict:
+        """This scope's part of every collection that has one."""
+        parts = {col: self._collection(col) for col in self.root._parts}
+        return {col: part for col, part in parts.items() if part is not _EMPTY}
+
     def variables(self) -> VariableDict | Collection:
         """All collections, from this scope downwards."""
-        parts = {col: self._collection(col) for col in self.root._parts}
-        parts = {col: part for col, part in parts.items() if part is not _EMPTY}
+        parts = self.all_parts()
         return freeze(parts) if config.flax_return_frozendict else parts
 
     def mutable_variables(self) -> VariableDict | Collection:
         """The mutable collections, from this scope downwards."""
-        parts = {
-            col: self._collection(col)
-            for col in self.root._parts
-            if in_filter(self.root.mutable, col)
-        }
-        parts = {col: part for col, part in parts.items() if part is not _EMPTY}
+        mutable = self.root.mutable
+        parts = {col: part for col, part in self.all_parts().items() if in_filter(mutable, col)}
         return freeze(parts) if config.flax_return_frozendict else parts

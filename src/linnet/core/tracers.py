@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
+
 from linnet import _compat
 from linnet.errors.transforms import JaxTransformError
 
@@ -21,3 +23,22 @@ def check_trace_level(base_level: Any) -> None:
     """
     if current_trace() is not base_level:
         raise JaxTransformError()
+
+
+def check_not_leaking(value: Any, trace: Any, name: str, path: str) -> None:
+    """Refuses to store a value of a transform that was entered after the scope was made.
+
+    Args:
+        value: what is to be stored.
+        trace: the trace in which the scope was made.
+        name: the variable, for the message.
+        path: the scope, for the message.
+
+    Raises:
+        JaxTransformError: the value belongs to another trace than the scope's.
+    """
+    for leaf in jax.tree_util.tree_leaves(value):
+        if isinstance(leaf, jax.core.Tracer) and _compat.trace_of(leaf) is not trace:
+            raise JaxTransformError(
+                transform=_compat.transform_name(current_trace()), subject=name, where=path
+            )

@@ -114,3 +114,22 @@ class TraceContextError(LinnetError):
 
     def __init__(self, message: str, *, why: str = '', mend: str = '', where: str = '') -> None:
         super().__init__(message, why=why, mend=mend, where=where)
+
+
+class ScanError(LinnetError, TypeError, ValueError):
+    """The body of a lifted loop, or its axes, do not have the form of a loop.
+
+    Wrong::
+
+        nn.scan(Block, variable_axes={'params': 0}, split_rngs={'params': True}, length=4)
+        # where Block.__call__(self, x) returns y
+
+    Right::
+
+        # Block.__call__(self, carry, x) returns (carry, y)
+
+    Reason: a loop hands a carry from one iteration to the next, of the same structure, shapes
+    and dtypes each time, beside inputs that it cuts and outputs that it stacks along an axis.
+    """
+
+    code = 'LN405'

@@ -156,6 +156,8 @@ class ScopeCollectionNotFound(LinnetError):
 
 def _lift_mend(transform: str, collection: str) -> str:
     """The line that passes a collection through a lifted transform."""
+    if transform.endswith('map_variables'):
+        return 'nn.map_variables(..., init=self.is_initializing())'
     if transform.endswith('while_loop') or transform.endswith('cond'):
         return f'make the variables before {transform}: call the module once while initializing'
     line = f"{transform}(..., variable_axes={{'{collection}': 0}})"

@@ -2,6 +2,7 @@
 
 from linnet._frozen_dict import FrozenDict as FrozenDict
 from linnet.core import meta as meta
+from linnet.core.axes_scan import broadcast as broadcast
 from linnet.core.filters import DenyList as DenyList
 from linnet.core.meta import PARTITION_NAME as PARTITION_NAME
 from linnet.core.meta import Partitioned as Partitioned
@@ -11,14 +12,17 @@ from linnet.core.meta import unbox as unbox
 from linnet.core.meta import with_partitioning as with_partitioning
 from linnet.core.variables import Variable as Variable
 from linnet.linen import activation as activation
+from linnet.linen import attention as attention
 from linnet.linen import batch_apply as batch_apply
 from linnet.linen import combinators as combinators
 from linnet.linen import dtypes as dtypes
 from linnet.linen import initializers as initializers
 from linnet.linen import linear as linear
 from linnet.linen import module as module
+from linnet.linen import normalization as normalization
 from linnet.linen import pooling as pooling
 from linnet.linen import stochastic as stochastic
+from linnet.linen import transforms as transforms
 from linnet.linen._conv import Conv as Conv
 from linnet.linen._conv import ConvLocal as ConvLocal
 from linnet.linen._conv import ConvTranspose as ConvTranspose
@@ -52,11 +56,20 @@ from linnet.linen.activation import softplus as softplus
 from linnet.linen.activation import standardize as standardize
 from linnet.linen.activation import swish as swish
 from linnet.linen.activation import tanh as tanh
+from linnet.linen.attention import MultiHeadAttention as MultiHeadAttention
+from linnet.linen.attention import MultiHeadDotProductAttention as MultiHeadDotProductAttention
+from linnet.linen.attention import SelfAttention as SelfAttention
+from linnet.linen.attention import dot_product_attention as dot_product_attention
+from linnet.linen.attention import dot_product_attention_weights as dot_product_attention_weights
+from linnet.linen.batch_apply import BatchApply as BatchApply
 from linnet.linen.combinators import Sequential as Sequential
 from linnet.linen.initializers import ones as ones
 from linnet.linen.initializers import ones_init as ones_init
 from linnet.linen.initializers import zeros as zeros
 from linnet.linen.initializers import zeros_init as zeros_init
+from linnet.linen.masks import combine_masks as combine_masks
+from linnet.linen.masks import make_attention_mask as make_attention_mask
+from linnet.linen.masks import make_causal_mask as make_causal_mask
 from linnet.linen.module.base import Module as Module
 from linnet.linen.module.binding import share_scope as share_scope
 from linnet.linen.module.context import disable_named_call as disable_named_call
@@ -70,13 +83,40 @@ from linnet.linen.module.entry import init as init
 from linnet.linen.module.entry import init_with_output as init_with_output
 from linnet.linen.module.merge import merge_param as merge_param
 from linnet.linen.module.name_scope import compact_name_scope as compact_name_scope
+from linnet.linen.normalization import BatchNorm as BatchNorm
+from linnet.linen.normalization import GroupNorm as GroupNorm
+from linnet.linen.normalization import InstanceNorm as InstanceNorm
+from linnet.linen.normalization import LayerNorm as LayerNorm
+from linnet.linen.normalization import RMSNorm as RMSNorm
 from linnet.linen.pooling import avg_pool as avg_pool
 from linnet.linen.pooling import max_pool as max_pool
 from linnet.linen.pooling import min_pool as min_pool
 from linnet.linen.pooling import pool as pool
+from linnet.linen.reparam import SpectralNorm as SpectralNorm
+from linnet.linen.reparam import WeightNorm as WeightNorm
 from linnet.linen.stochastic import Dropout as Dropout
+from linnet.linen.transforms import add_metadata_axis as add_metadata_axis
+from linnet.linen.transforms import checkpoint as checkpoint
+from linnet.linen.transforms import cond as cond
+from linnet.linen.transforms import custom_vjp as custom_vjp
+from linnet.linen.transforms import fold_rngs as fold_rngs
+from linnet.linen.transforms import grad as grad
+from linnet.linen.transforms import jit as jit
+from linnet.linen.transforms import jvp as jvp
+from linnet.linen.transforms import map_variables as map_variables
+from linnet.linen.transforms import named_call as named_call
+from linnet.linen.transforms import remat as remat
+from linnet.linen.transforms import remat_scan as remat_scan
+from linnet.linen.transforms import scan as scan
+from linnet.linen.transforms import switch as switch
+from linnet.linen.transforms import value_and_grad as value_and_grad
+from linnet.linen.transforms import vjp as vjp
+from linnet.linen.transforms import vmap as vmap
+from linnet.linen.transforms import while_loop as while_loop
 
 __all__ = [
+    'BatchApply',
+    'BatchNorm',
     'Conv',
     'ConvLocal',
     'ConvTranspose',
@@ -87,28 +127,48 @@ __all__ = [
     'Einsum',
     'Embed',
     'FrozenDict',
+    'GroupNorm',
+    'InstanceNorm',
+    'LayerNorm',
     'Module',
+    'MultiHeadAttention',
+    'MultiHeadDotProductAttention',
     'PARTITION_NAME',
     'PReLU',
     'Partitioned',
+    'RMSNorm',
+    'SelfAttention',
     'Sequential',
+    'SpectralNorm',
     'Variable',
+    'WeightNorm',
     'activation',
+    'add_metadata_axis',
     'apply',
+    'attention',
     'avg_pool',
     'batch_apply',
+    'broadcast',
     'celu',
+    'checkpoint',
     'combinators',
+    'combine_masks',
     'compact',
     'compact_name_scope',
+    'cond',
+    'custom_vjp',
     'disable_named_call',
+    'dot_product_attention',
+    'dot_product_attention_weights',
     'dtypes',
     'elu',
     'enable_named_call',
+    'fold_rngs',
     'gelu',
     'get_partition_spec',
     'get_sharding',
     'glu',
+    'grad',
     'hard_sigmoid',
     'hard_silu',
     'hard_swish',
@@ -117,16 +177,23 @@ __all__ = [
     'init_with_output',
     'initializers',
     'intercept_methods',
+    'jit',
+    'jvp',
     'leaky_relu',
     'linear',
     'log_sigmoid',
     'log_softmax',
     'logsumexp',
+    'make_attention_mask',
+    'make_causal_mask',
+    'map_variables',
     'max_pool',
     'merge_param',
     'meta',
     'min_pool',
     'module',
+    'named_call',
+    'normalization',
     'normalize',
     'nowrap',
     'one_hot',
@@ -137,6 +204,9 @@ __all__ = [
     'pooling',
     'relu',
     'relu6',
+    'remat',
+    'remat_scan',
+    'scan',
     'selu',
     'share_scope',
     'sigmoid',
@@ -147,8 +217,14 @@ __all__ = [
     'standardize',
     'stochastic',
     'swish',
+    'switch',
     'tanh',
+    'transforms',
     'unbox',
+    'value_and_grad',
+    'vjp',
+    'vmap',
+    'while_loop',
     'with_partitioning',
     'zeros',
     'zeros_init',

@@ -65,6 +65,12 @@ class ModuleState:
         self.autoname_cursor = {}
 
 
+    def fingerprint(self) -> tuple[Any, ...]:
+        """What a method's program may depend on, hashable."""
+        cursor = tuple(sorted(self.autoname_cursor.items()))
+        return self.in_compact_method, self.in_setup, self.setup_called, cursor
+
+
 UNCONSTRUCTED = ModuleState()
 """The state of an instance whose ``__post_init__`` has not run."""
 

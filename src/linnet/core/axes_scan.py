@@ -1,0 +1,178 @@
+"""``lax.scan`` over any axis, with values that do not change from one iteration to the next.
+
+The body sees three kinds of values: *broadcast* ones, which all iterations share; the *carry*,
+handed from one to the next; and *scanned* ones, of which each iteration has a slice. A body may
+also make broadcast values: then they must not depend on the carry or on a slice, which a first
+pass over the body finds out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from linnet import _compat
+from linnet.errors.transforms import ScanError
+
+ScanAxis = int | None
+
+
+class _Broadcast:
+    """In place of an axis: the value is the same in all iterations."""
+
+    def __repr__(self) -> str:
+        return 'broadcast'
+
+    def __reduce__(self) -> str:
+        return 'broadcast'
+
+
+broadcast = _Broadcast()
+
+
+def scan(
+    fn: Callable[..., Any],
+    in_axes: Any,
+    out_axes: Any,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int | bool = 1,
+    _split_transpose: bool = False,
+    check_constancy_invariants: bool = True,
+) -> Callable[..., Any]:
+    """Loops a function over an axis of its arguments.
+
+    Args:
+        fn: the body, ``fn(broadcast_in, carry, *args) -> (broadcast_out, carry, ys)``.
+        in_axes: for each of ``args`` an axis, or ``broadcast``, or a tree of them.
+        out_axes: the axis of ``ys`` along which iterations are stacked, or a tree of them;
+            ``broadcast`` for what is the same in all.
+        length: the number of iterations, where no scanned value tells it.
+        reverse: whether to begin with the last slice.
+        unroll: how many iterations are compiled in a row.
+        check_constancy_invariants: whether a first pass finds the values of ``broadcast_out``;
+            without it, there are none.
+
+    Returns:
+        A function ``(broadcast_in, init, *args) -> (broadcast_out, carry, ys)``.
+    """
+
+    def scan_fn(broadcast_in: Any, init: Any, *args: Any) -> Any:
+        axes = _spread(in_axes, args, 'in_axes')
+        leaves, treedef = jax.tree_util.tree_flatten(args)
+        scanned = [
+            _to_front(axis, leaf)
+            for axis, leaf in zip(axes, leaves, strict=True)
+            if axis is not broadcast
+        ]
+
+        def body(carry: Any, slices: Any) -> Any:
+            left = iter(slices)
+            full = [
+                leaf if axis is broadcast else next(left)
+                for axis, leaf in zip(axes, leaves, strict=True)
+            ]
+            args = jax.tree_util.tree_unflatten(treedef, full)
+            broadcast_out, carry, ys = fn(broadcast_in, carry, *args)
+            out = _spread(out_axes, ys, 'out_axes')
+            ys_leaves, ys_tree = jax.tree_util.tree_flatten(ys)
+            made.update(out_axes=out, tree=ys_tree)
+            still = [y for axis, y in zip(out, ys_leaves, strict=True) if axis is broadcast]
+            moving = [y for axis, y in zip(out, ys_leaves, strict=True) if axis is not broadcast]
+            return (broadcast_out, still), carry, moving
+
+        made: dict[str, Any] = {}
+        constants: Any = ((), [])
+        if check_constancy_invariants:
+            constants = _loop_constants(body, init, scanned)
+        carry, moving = lax.scan(
+            lambda c, xs: body(c, xs)[1:],
+            init,
+            scanned,
+            length=length,
+            reverse=reverse,
+            unroll=unroll,
+            _split_transpose=_split_transpose,
+        )
+        broadcast_out, still = constants
+        if not check_constancy_invariants and broadcast in made['out_axes']:
+            raise ScanError(
+                'an output has the axis nn.broadcast, and no pass was made to find its value',
+                mend='check_constancy_invariants=True',
+            )
+        moving_left, still_left = iter(moving), iter(still)
+        ys = [
+            next(still_left) if axis is broadcast else _from_front(axis, next(moving_left))
+            for axis in made['out_axes']
+        ]
+        return broadcast_out, carry, jax.tree_util.tree_unflatten(made['tree'], ys)
+
+    return scan_fn
+
+
+def _loop_constants(body: Callable[..., Any], init: Any, scanned: list[Any]) -> Any:
+    """The values of the body's constant outputs, which may not depend on carry or slices."""
+    shapes: list[Any] = []
+
+    def constants(carry: Any, slices: Any) -> Any:
+        shapes[:] = [body(carry, slices)[0]]
+        return jax.tree_util.tree_leaves(shapes[0])
+
+    slices = [build_shaped_array(x, batch_dim=True) for x in scanned]
+    closed = jax.make_jaxpr(constants)(init, slices)
+    jaxpr, used = _compat.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    if any(used):
+        raise ScanError(
+            'a value that is the same in all iterations depends on the carry or on a slice',
+            why='a broadcast variable, or an output with the axis nn.broadcast, is computed once, '
+            'before the loop',
+            mend="variable_axes={'params': 0} for one parameter per iteration, "
+            "or variable_carry='batch_stats' for state that changes",
+        )
+    values = _compat.eval_jaxpr(jaxpr, closed.consts, [])
+    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(shapes[0]), values)
+
+
+def build_shaped_array(x: Any, batch_dim: bool = False) -> jax.ShapeDtypeStruct:
+    """The shape and dtype of a value, or of a slice along its first axis."""
+    aval = jax.typeof(x)
+    shape = aval.shape[1:] if batch_dim else aval.shape
+    return jax.ShapeDtypeStruct(shape, aval.dtype, weak_type=getattr(aval, 'weak_type', False))
+
+
+def _spread(axes: Any, tree: Any, name: str) -> list[Any]:
+    """One axis for each leaf of a tree, from a prefix of it."""
+    out: list[Any] = []
+    try:
+        jax.tree_util.tree_map(
+            lambda axis, part: out.extend([axis] * len(jax.tree_util.tree_leaves(part))),
+            axes,
+            tree,
+            is_leaf=lambda x: x is None,
+        )
+    except ValueError as error:
+        raise ScanError(
+            f'{name}={axes!r} does not fit the structure of what it is for: {error}',
+            why='it is an axis, or a tree of axes that is a prefix of the values',
+            mend=f'{name}=0, or one axis for each value',
+        ) from None
+    return out
+
+
+def _to_front(axis: int, x: Any) -> Any:
+    ndim = jnp.ndim(x)
+    if not -ndim <= axis < ndim:
+        raise ScanError(
+            f'axis {axis} is out of range for a value of shape {jnp.shape(x)}',
+            why='every scanned value has the axis that is looped over',
+            mend='in_axes=nn.broadcast for a value that is the same in all iterations',
+        )
+    return x if axis % ndim == 0 else jnp.moveaxis(x, axis, 0)
+
+
+def _from_front(axis: int, x: Any) -> Any:
+    return x if axis % jnp.ndim(x) == 0 else jnp.moveaxis(x, 0, axis)

@@ -1,0 +1,198 @@
+"""Lifted derivatives: ``vjp``, ``value_and_grad``, ``jvp`` and ``custom_vjp``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linnet.core.filters import CollectionFilter, PRNGSequenceFilter, subtract_filters
+from linnet.core.lift.boundary import Boundary
+from linnet.errors.layers import InputShapeError
+
+
+def vjp(
+    fn: Callable[..., Any],
+    scope: Any,
+    *primals: Any,
+    has_aux: bool = False,
+    reduce_axes: Sequence[str] = (),
+    vjp_variables: CollectionFilter = 'params',
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> Any:
+    """``jax.vjp`` of a function of scopes, with derivatives by variables too.
+
+    Args:
+        fn: ``fn(scope, *primals)``; where ``has_aux``, it returns a pair of what is
+            differentiated and what is not.
+        scope: a scope, or a tree of scopes.
+        *primals: where to differentiate.
+        has_aux: whether ``fn`` returns a pair.
+        reduce_axes: kept for compatibility.
+        vjp_variables: the collections by which to differentiate.
+        variables: the collections that ``fn`` sees.
+        rngs: the streams that it sees.
+
+    Returns:
+        ``(y, bwd)`` or ``(y, bwd, aux)``; ``bwd(cotangent)`` returns the derivatives by the
+        variables and by each primal.
+    """
+    del reduce_axes
+    others = subtract_filters(variables, vjp_variables)
+    filters = (vjp_variables, others)
+    edge = Boundary(scope, filters, filters, (rngs,), 'nn.vjp')
+    target, rest = edge.variables
+
+    def run(target: Any, *primals: Any) -> Any:
+        groups = (edge.grouped(target), rest)
+        y, out = edge.pure(fn)(groups, edge.rngs, *primals)
+        y, aux = y if has_aux else (y, None)
+        return y, (aux, out)
+
+    y, backward, (aux, out) = jax.vjp(run, edge.single(target), *primals, has_aux=True)
+    edge.publish(out)
+    return (y, backward, aux) if has_aux else (y, backward)
+
+
+def value_and_grad(
+    fn: Callable[..., Any],
+    scope: Any,
+    *primals: Any,
+    has_aux: bool = False,
+    reduce_axes: Sequence[str] = (),
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> Any:
+    """The value of a function of scopes and its gradient by the primals, not by variables.
+
+    Args:
+        fn: ``fn(scope, *primals)``, a scalar; where ``has_aux``, a pair of it and anything.
+        scope: a scope, or a tree of scopes.
+        *primals: where to differentiate.
+        has_aux: whether ``fn`` returns a pair.
+        reduce_axes: kept for compatibility.
+        variables: the collections that ``fn`` sees.
+        rngs: the streams that it sees.
+
+    Returns:
+        ``(y, gradients)`` or ``(y, aux, gradients)``; one gradient for each primal, in a tuple.
+    """
+    y, backward, *aux = vjp(
+        fn,
+        scope,
+        *primals,
+        has_aux=has_aux,
+        reduce_axes=reduce_axes,
+        vjp_variables=False,
+        variables=variables,
+        rngs=rngs,
+    )
+    if jnp.shape(y) != ():
+        raise InputShapeError(
+            f'only a scalar has a gradient; the function returned shape {jnp.shape(y)}',
+            mend='return y.sum(), or use nn.vjp',
+        )
+    _, *gradients = backward(jnp.ones_like(y))
+    return (y, *aux, tuple(gradients))
+
+
+def jvp(
+    fn: Callable[..., Any],
+    scope: Any,
+    primals: Sequence[Any],
+    tangents: Sequence[Any],
+    variable_tangents: Any,
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> tuple[Any, Any]:
+    """``jax.jvp`` of a function of scopes, along a direction of variables too.
+
+    Args:
+        fn: ``fn(scope, *primals)``.
+        scope: a scope, or a tree of scopes.
+        primals: where to differentiate.
+        tangents: the direction, as ``primals``.
+        variable_tangents: the direction of the variables, ``{collection: tree}``; for a tree of
+            scopes one such dict for each. Collections that are absent stay as they are.
+        variables: the collections that ``fn`` sees.
+        rngs: the streams that it sees.
+
+    Returns:
+        ``fn``'s result and its derivative.
+    """
+    lone = isinstance(variable_tangents, Mapping)
+    directions = (variable_tangents,) if lone else tuple(variable_tangents)
+    moved = {col for direction in directions for col in direction}
+    others = subtract_filters(variables, moved)
+    edge = Boundary(scope, (moved, others), (moved, others), (rngs,), 'nn.jvp')
+    target, rest = edge.variables
+
+    def run(target: Any, *primals: Any) -> Any:
+        return edge.pure(fn)((target, rest), edge.rngs, *primals)
+
+    direction = tuple(dict(d) for d in directions)
+    y, y_dot, out = jax.jvp(run, (target, *primals), (direction, *tangents), has_aux=True)
+    edge.publish(out)
+    return y, y_dot
+
+
+def custom_vjp(
+    fn: Callable[..., Any],
+    forward_fn: Callable[..., Any],
+    backward_fn: Callable[..., Any],
+    grad_vars: CollectionFilter = 'params',
+    nondiff_argnums: int | Sequence[int] = (),
+) -> Callable[..., Any]:
+    """``jax.custom_vjp`` of a function of scopes.
+
+    Args:
+        fn: ``fn(scope, *args)``.
+        forward_fn: ``forward_fn(scope, *args)``, a pair of the result and residuals.
+        backward_fn: ``backward_fn(*nondiff_args, residuals, cotangent)``, the derivatives by the
+            variables and by each other argument.
+        grad_vars: the collections that have derivatives.
+        nondiff_argnums: arguments without derivatives; the scope is argument 0.
+    """
+    static = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
+
+    def wrapper(scopes: Any, *args: Any) -> Any:
+        filters = (grad_vars, subtract_filters(True, grad_vars))
+        edge = Boundary(scopes, filters, filters, (True,), 'nn.custom_vjp')
+
+        def call(target: Any, rest: Any, rngs: Any, *args: Any) -> Any:
+            return edge.pure(fn)((edge.grouped(target), rest), rngs, *args)
+
+        def forward(target: Any, rest: Any, rngs: Any, *args: Any) -> Any:
+            groups = (edge.grouped(target), rest)
+            (y, residuals), out = edge.pure(forward_fn)(groups, rngs, *args)
+            return (y, out), (residuals, rest, rngs)
+
+        def backward(*args: Any) -> Any:
+            *given, (residuals, rest, rngs), (y_bar, _) = args
+            target_bar, *args_bar = backward_fn(*given, residuals, y_bar)
+            return target_bar, _no_derivative(rest), _no_derivative(rngs), *args_bar
+
+        run = jax.custom_vjp(call, nondiff_argnums=tuple(n + 2 for n in static))
+        run.defvjp(forward, backward)
+        target, rest = edge.variables
+        y, out = run(edge.single(target), rest, edge.rngs, *args)
+        edge.publish(out)
+        return y
+
+    return wrapper
+
+
+def _no_derivative(tree: Any) -> Any:
+    """Zero cotangents, of the type that JAX wants for each leaf."""
+    return jax.tree_util.tree_map(_zero, tree)
+
+
+def _zero(x: Any) -> Any:
+    dtype = jax.typeof(x).dtype
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return jnp.zeros_like(x)
+    return np.zeros(jnp.shape(x), jax.dtypes.float0)

@@ -1,0 +1,317 @@
+"""Lifted transforms over an axis: ``vmap`` and ``scan``, and ``remat_scan`` made of them."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+
+from linnet.core import axes_scan, meta
+from linnet.core.axes_scan import broadcast
+from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
+from linnet.core.lift.boundary import Boundary, Groups, lazy_keys
+from linnet.core.lift.staging import checkpoint
+from linnet.core.lift.variables import relabelled
+from linnet.errors import SharpBitWarning
+from linnet.errors.transforms import ScanError
+from linnet.typing import In, InOutAxis, InOutScanAxis, Out
+
+
+def vmap(
+    fn: Callable[..., Any],
+    variable_axes: Mapping[CollectionFilter, InOutAxis],
+    split_rngs: Mapping[PRNGSequenceFilter, bool],
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    axis_size: int | None = None,
+    axis_name: str | None = None,
+    spmd_axis_name: str | None = None,
+    metadata_params: dict[Any, Any] = {},  # noqa: B006  the oracle's default; never written
+) -> Callable[..., Any]:
+    """``jax.vmap`` of a function of scopes.
+
+    Args:
+        fn: a function whose first argument is a scope, or a tree of scopes.
+        variable_axes: by filter of collections, the axis of each variable that is mapped; ``None``
+            shares the variable; ``In`` and ``Out`` give one direction. Others are not seen.
+        split_rngs: by filter of streams, whether every slice gets a key of its own. Others are
+            not seen.
+        in_axes: the axis of each argument that is mapped.
+        out_axes: the axis of the results.
+        axis_size: the size of the axis, where no argument tells it.
+        axis_name: a name for collectives inside.
+        spmd_axis_name: the mesh axis over which the mapped axis is sharded.
+        metadata_params: what boxes of metadata are told about the axis, such as its name.
+    """
+    axes_in, axes_out = _split_in_out(variable_axes)
+    rng_axes = tuple(0 if split else None for split in split_rngs.values())
+
+    in_groups, out_groups = tuple(axes_in.values()), tuple(axes_out.values())
+
+    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+        _drop_keywords('nn.vmap', kwargs)
+        edge = Boundary(scopes, tuple(axes_in), tuple(axes_out), tuple(split_rngs), 'nn.vmap')
+        size = axis_size or _axis_size((in_groups, in_axes), (edge.variables, args))
+        pure = edge.pure(fn)
+        run = jax.vmap(
+            lambda variables, rngs, args: pure(variables, rngs, *args),
+            in_axes=(in_groups, rng_axes, in_axes),
+            out_axes=(out_axes, out_groups),
+            axis_size=size,
+            axis_name=axis_name,
+            spmd_axis_name=spmd_axis_name,
+        )
+        variables = relabelled(meta.remove_axis, edge.variables, in_groups, metadata_params)
+        y, out = run(variables, _split_keys(edge.rngs, split_rngs, size), args)
+        edge.publish(relabelled(meta.add_axis, out, out_groups, metadata_params))
+        return y
+
+    return wrapper
+
+
+def scan(
+    fn: Callable[..., Any],
+    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {},  # noqa: B006
+    variable_broadcast: CollectionFilter = False,
+    variable_carry: CollectionFilter = False,
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    length: int | None = None,
+    reverse: bool = False,
+    unroll: int = 1,
+    _split_transpose: bool = False,
+    data_transform: Callable[..., Any] | None = None,
+    metadata_params: dict[Any, Any] = {},  # noqa: B006
+    check_constancy_invariants: bool = True,
+) -> Callable[..., Any]:
+    """``jax.lax.scan`` of a function of scopes, over any axis.
+
+    Args:
+        fn: the body, ``fn(scopes, carry, *xs) -> (carry, ys)``.
+        variable_axes: by filter of collections, the axis along which iterations have variables of
+            their own. Collections that no argument names are not seen.
+        variable_broadcast: the collections that all iterations share, and none changes.
+        variable_carry: the collections that an iteration hands to the next.
+        split_rngs: by filter of streams, whether every iteration gets a key of its own; with
+            ``False`` all have the same. Others are not seen.
+        in_axes: the axis of each argument after the carry, or ``broadcast``.
+        out_axes: the axis along which results are stacked.
+        length: the number of iterations, where no scanned value tells it.
+        reverse: whether to begin at the end.
+        unroll: how many iterations are compiled in a row.
+        data_transform: applied to the groups of variables and keys inside the loop.
+        metadata_params: what boxes of metadata are told about the axis, such as its name.
+        check_constancy_invariants: whether a first pass makes variables of ``variable_broadcast``
+            and checks that results without an axis do not change.
+    """
+    axes_in, axes_out = _split_in_out(variable_axes)
+    filters_in = (variable_broadcast, variable_carry, *axes_in)
+    filters_out = (variable_broadcast, variable_carry, *axes_out)
+    in_groups, out_groups = tuple(axes_in.values()), tuple(axes_out.values())
+    rng_axes = tuple(0 if split else broadcast for split in split_rngs.values())
+
+    def wrapper(scopes: Any, init: Any, *args: Any, **kwargs: Any) -> Any:
+        _drop_keywords('nn.scan', kwargs)
+        edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan')
+        shared, carried, *mapped = edge.variables
+        carried, constant = edge.by_mutability(carried)
+        size = length or _axis_size((in_groups, in_axes), (tuple(mapped), args))
+        mapped = relabelled(meta.remove_axis, tuple(mapped), in_groups, metadata_params)
+        pure = edge.pure(fn)
+
+        def body(shared: Any, carry: Any, mapped: Groups, rngs: Groups, args: Any) -> Any:
+            carried, c = carry
+            variables = (shared, carried, *mapped, constant)
+            if data_transform is not None:
+                variables, rngs = data_transform(variables, rngs)
+            y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
+            if not check_constancy_invariants:
+                _check_none_made(shared, shared_out)
+                shared_out = ()
+            c_out, ys = _carry_and_output(y, fn)
+            _check_carry((carried, c), (carried_out, c_out))
+            return shared_out, (carried_out, c_out), (ys, tuple(mapped_out))
+
+        loop = axes_scan.scan(
+            body,
+            in_axes=(in_groups, rng_axes, in_axes),
+            out_axes=(out_axes, out_groups),
+            length=size,
+            reverse=reverse,
+            unroll=unroll,
+            _split_transpose=_split_transpose,
+            check_constancy_invariants=check_constancy_invariants,
+        )
+        rngs = _split_keys(edge.rngs, split_rngs, size)
+        shared_out, (carried_out, c), (ys, mapped_out) = loop(
+            shared, (carried, init), mapped, rngs, args
+        )
+        if not check_constancy_invariants:
+            shared_out = edge.nothing
+        mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
+        edge.publish((shared_out, carried_out, *mapped_out))
+        return c, ys
+
+    return wrapper
+
+
+def remat_scan(
+    body_fn: Callable[..., Any],
+    lengths: Sequence[int],
+    policy: Callable[..., bool] | None = None,
+    variable_broadcast: CollectionFilter = False,
+    variable_carry: CollectionFilter = False,
+    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {True: 0},  # noqa: B006
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {True: True},  # noqa: B006
+) -> Callable[..., Any]:
+    """Applies a function many times, in nested loops that recompute what is inside.
+
+    With lengths ``(n, m)`` the backward pass keeps ``n + m`` values in place of ``n * m``.
+
+    Args:
+        body_fn: ``body_fn(scopes, *carry) -> carry``.
+        lengths: iterations of the loops, the outermost first.
+        policy: which values the backward pass keeps, of :mod:`jax.checkpoint_policies`.
+        variable_broadcast: as in :func:`scan`.
+        variable_carry: as in :func:`scan`.
+        variable_axes: as in :func:`scan`.
+        split_rngs: as in :func:`scan`.
+    """
+    loop = functools.partial(
+        scan,
+        variable_broadcast=variable_broadcast,
+        variable_carry=variable_carry,
+        variable_axes=variable_axes,
+        split_rngs=split_rngs,
+    )
+
+    def body(scopes: Any, carry: Any) -> tuple[Any, tuple[()]]:
+        return body_fn(scopes, carry), ()
+
+    def inner(scopes: Any, carry: Any) -> Any:
+        if len(lengths) == 1:
+            body_remat = checkpoint(body, policy=policy, prevent_cse=False)
+            return loop(body_remat, length=lengths[0])(scopes, carry)[0]
+
+        @functools.partial(checkpoint, policy=policy, prevent_cse=False)
+        def rest(scopes: Any, carry: Any) -> tuple[Any, tuple[()]]:
+            nested = remat_scan(
+                body_fn,
+                lengths[1:],
+                policy,
+                variable_broadcast,
+                variable_carry,
+                variable_axes,
+                split_rngs,
+            )
+            return nested(scopes, carry), ()
+
+        return loop(rest, length=lengths[0])(scopes, carry)[0]
+
+    return inner
+
+
+def _split_in_out(axes: Mapping[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """The axes of what goes in, and of what comes out."""
+    into = {k: v.axis if isinstance(v, In) else v for k, v in axes.items() if type(v) is not Out}
+    out = {k: v.axis if isinstance(v, Out) else v for k, v in axes.items() if type(v) is not In}
+    return into, out
+
+
+def _axis_size(axes: Any, values: Any) -> int | None:
+    """The size of the mapped axis, from the first value that has one; ``None`` if none has."""
+    sizes: list[int] = []
+
+    def note(axis: Any, part: Any) -> None:
+        if isinstance(axis, int):
+            sizes.extend(jax.numpy.shape(x)[axis] for x in jax.tree_util.tree_leaves(part)[:1])
+
+    try:
+        jax.tree_util.tree_map(note, axes, values, is_leaf=lambda x: x is None)
+    except (ValueError, IndexError):  # the transform itself has the better words for it
+        return None
+    return sizes[0] if sizes else None
+
+
+def _split_keys(groups: Groups, splits: Mapping[Any, bool], size: int | None) -> Groups:
+    """Groups of keys, split where every slice shall have a key of its own."""
+
+    def split(key: Any) -> Any:
+        return jax.random.split(key, size)
+
+    return tuple(
+        jax.tree_util.tree_map(split, group) if do_split and lazy_keys(group) else group
+        for group, do_split in zip(groups, splits.values(), strict=True)
+    )
+
+
+def _drop_keywords(transform: str, names: Iterable[str]) -> None:
+    if names:
+        warnings.warn(
+            f'{transform} knows no axis for the keyword arguments {", ".join(sorted(names))} and '
+            'leaves them out; pass them by position, with in_axes',
+            SharpBitWarning,
+            stacklevel=3,
+        )
+
+
+def _carry_and_output(y: Any, fn: Callable[..., Any]) -> tuple[Any, Any]:
+    if isinstance(y, (tuple, list)) and len(y) == 2:
+        return y[0], y[1]
+    got = f'{len(y)} values' if isinstance(y, (tuple, list)) else f'one {type(y).__name__}'
+    name = getattr(fn, '__name__', 'the body')
+    raise ScanError(
+        f'the body {name!r} of nn.scan must return two values, (carry, output); it returned {got}',
+        why='the carry goes to the next iteration, the outputs are stacked',
+        mend='return carry, y    # or: return carry, None',
+    )
+
+
+def _check_carry(before: Any, after: Any) -> None:
+    """Says which part of a carry an iteration has changed in structure, shape or dtype."""
+    paths_in, tree_in = jax.tree_util.tree_flatten_with_path(before)
+    paths_out, tree_out = jax.tree_util.tree_flatten_with_path(after)
+    names_in = {_carry_name(path): leaf for path, leaf in paths_in}
+    names_out = {_carry_name(path): leaf for path, leaf in paths_out}
+    changes = [
+        f'{name} is made in the loop' if name not in names_in else f'{name} is lost in the loop'
+        for name in sorted(names_in.keys() ^ names_out.keys())
+    ]
+    for name in names_in.keys() & names_out.keys():
+        was, now = jax.typeof(names_in[name]), jax.typeof(names_out[name])
+        weak = getattr(was, 'weak_type', False)
+        if was.shape != now.shape or (was.dtype != now.dtype and not weak):
+            changes.append(f'{name} goes from {was.str_short()} to {now.str_short()}')
+    if not changes and tree_in != tree_out:
+        changes.append(f'its structure goes from {tree_in} to {tree_out}')
+    if changes:
+        raise ScanError(
+            f'an iteration changes the carry of nn.scan: {"; ".join(changes)}',
+            why='the carry has the same structure, shapes and dtypes in every iteration',
+            mend='carry = y.astype(carry.dtype), or make variables of variable_carry before the '
+            'loop',
+        )
+
+
+def _check_none_made(before: Any, after: Any) -> None:
+    """Refuses broadcast variables made in a loop that has no first pass to find their values."""
+    known = {path for path, _ in jax.tree_util.tree_flatten_with_path(before)[0]}
+    for path, _ in jax.tree_util.tree_flatten_with_path(after)[0]:
+        if path not in known:
+            name = '/'.join(str(getattr(k, 'key', k)) for k in path[1:])
+            raise ScanError(
+                f'the broadcast variable {name} is made in the loop of nn.scan',
+                why='check_constancy_invariants=False leaves out the pass that would find its value',
+                mend='check_constancy_invariants=self.is_initializing()',
+            )
+
+
+def _carry_name(path: tuple[Any, ...]) -> str:
+    """What a user calls a leaf of ``(carried variables, carry)``."""
+    if path[0].idx == 0:
+        return 'variable ' + '/'.join(str(getattr(k, 'key', k)) for k in path[2:])
+    return f'carry{jax.tree_util.keystr(path[1:])}'

@@ -1,0 +1,118 @@
+"""Lifted control flow: ``cond``, ``switch`` and ``while_loop``.
+
+Variables and keys are closed over, not passed as operands, so that values which are static in
+Python stay static in the branches.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
+from linnet.core.lift.boundary import Boundary, Groups
+
+
+def cond(
+    pred: Any,
+    true_fun: Callable[..., Any],
+    false_fun: Callable[..., Any],
+    scope: Any,
+    *operands: Any,
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> Any:
+    """``jax.lax.cond`` of functions of scopes.
+
+    Args:
+        pred: a boolean scalar.
+        true_fun: called as ``true_fun(scope, *operands)`` where ``pred`` holds.
+        false_fun: called where not; it must return, and leave as variables, the same shapes.
+        scope: a scope, or a tree of scopes.
+        *operands: arguments of both.
+        variables: the collections that the functions see.
+        rngs: the streams that they see.
+    """
+    edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.cond')
+    branches = [functools.partial(edge.pure(f), edge.variables, edge.rngs) for f in (true_fun, false_fun)]
+    y, out = lax.cond(pred, *branches, *operands)
+    edge.publish(out)
+    return y
+
+
+def switch(
+    index: Any,
+    branches: Sequence[Callable[..., Any]],
+    scope: Any,
+    *operands: Any,
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> Any:
+    """``jax.lax.switch`` of functions of scopes.
+
+    Args:
+        index: an integer scalar; out of range it is clamped.
+        branches: functions, called as ``branch(scope, *operands)``.
+        scope: a scope, or a tree of scopes.
+        *operands: arguments of all branches.
+        variables: the collections that the functions see.
+        rngs: the streams that they see.
+    """
+    edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.switch')
+    pure = [functools.partial(edge.pure(f), edge.variables, edge.rngs) for f in branches]
+    y, out = lax.switch(index, pure, *operands)
+    edge.publish(out)
+    return y
+
+
+def while_loop(
+    cond_fn: Callable[..., Any],
+    body_fn: Callable[..., Any],
+    scope: Any,
+    init: Any,
+    carry_variables: CollectionFilter = False,
+    broadcast_variables: CollectionFilter = True,
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006  never written
+) -> Any:
+    """``jax.lax.while_loop`` of functions of scopes.
+
+    Args:
+        cond_fn: ``cond_fn(scope, carry)``, whether to go on; it cannot change variables.
+        body_fn: ``body_fn(scope, carry) -> carry``.
+        scope: a scope, or a tree of scopes.
+        init: the first carry.
+        carry_variables: the collections that an iteration hands to the next.
+        broadcast_variables: the other collections that the functions see.
+        split_rngs: by filter of streams, whether every iteration gets a key of its own. Others
+            are not seen.
+    """
+    filters = (carry_variables, broadcast_variables)
+    edge = Boundary(scope, filters, (carry_variables,), tuple(split_rngs), 'nn.while_loop')
+    carried, shared = edge.variables
+    carried, constant = edge.by_mutability(carried)
+
+    def keys(i: Any) -> Groups:
+        return tuple(
+            jax.tree_util.tree_map(lambda key: jax.random.fold_in(key, i), group) if split else group
+            for group, split in zip(edge.rngs, split_rngs.values(), strict=True)
+        )
+
+    def test(state: Any) -> Any:
+        i, carried, carry = state
+        nothing = [False] * len(edge.outer)
+        inner = edge.enter((carried, constant, shared), keys(i), mutable=nothing)
+        return cond_fn(edge.arranged(inner), carry)
+
+    def step(state: Any) -> Any:
+        i, carried, carry = state
+        carry, (carried,) = edge.pure(body_fn)((carried, constant, shared), keys(i), carry)
+        return i + 1, carried, carry
+
+    _, carried, carry = lax.while_loop(test, step, (jnp.int32(0), carried, init))
+    edge.publish((carried,))
+    return carry

@@ -1,0 +1,114 @@
+"""Lifted transforms that change how a function sees variables or keys, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from linnet.core.filters import CollectionFilter, PRNGSequenceFilter, subtract_filters
+from linnet.core.lift.boundary import Boundary, Groups
+from linnet.core.rng import LazyRng
+
+
+def id_fn(x: Any) -> Any:
+    """Returns its argument."""
+    return x
+
+
+def map_variables(
+    fn: Callable[..., Any],
+    mapped_collections: CollectionFilter,
+    map_in_fn: Callable[..., Any] = id_fn,
+    map_out_fn: Callable[..., Any] = id_fn,
+    init: bool = False,
+    mutable: bool = False,
+    rngs: PRNGSequenceFilter = True,
+    variables: CollectionFilter = True,
+) -> Callable[..., Any]:
+    """Lets a function see some collections through a map.
+
+    Args:
+        fn: a function whose first argument is a scope, or a tree of scopes.
+        mapped_collections: the collections that are mapped.
+        map_in_fn: from what is stored to what ``fn`` sees, both ``{collection: tree}``.
+        map_out_fn: from what ``fn`` leaves to what is stored.
+        init: whether ``fn`` may make variables of the mapped collections.
+        mutable: whether ``fn`` may change them.
+        rngs: the streams that ``fn`` sees.
+        variables: the other collections that ``fn`` sees.
+    """
+    others = subtract_filters(variables, mapped_collections)
+    written = init or mutable
+
+    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+        groups = (mapped_collections, others)
+        out = groups if written else (False, others)
+        edge = Boundary(scopes, groups, out, (rngs,), name='nn.map_variables')
+        target, rest = edge.variables
+        if init and any(s.root.mutable is not False for s in edge.outer):
+            made = edge.enter((target, rest), edge.rngs)
+            fn(edge.arranged(made), *args, **kwargs)
+            target = tuple(map(map_out_fn, edge.leave(made)[0]))
+        inner = edge.enter((tuple(map(map_in_fn, target)), rest), edge.rngs)
+        y = fn(edge.arranged(inner), *args, **kwargs)
+        target, rest = edge.leave(inner)
+        edge.publish((tuple(map(map_out_fn, target)) if written else target, rest))
+        return y
+
+    return wrapper
+
+
+def swap_collection(fn: Callable[..., Any], col_a: str, col_b: str) -> Callable[..., Any]:
+    """Lets a function see the variables of two collections exchanged."""
+
+    def swap(parts: Mapping[str, Any]) -> dict[str, Any]:
+        names = {col_a: col_b, col_b: col_a}
+        return {names.get(col, col): part for col, part in parts.items()}
+
+    return map_variables(fn, (col_a, col_b), swap, swap, mutable=True)
+
+
+def relabelled(
+    change: Callable[..., Any], groups: Groups, axes: tuple[Any, ...], params: dict[Any, Any]
+) -> Groups:
+    """Groups of variables whose boxes were told of an axis that comes or goes."""
+    return tuple(
+        change(group, axis, params) if isinstance(axis, int) else group
+        for group, axis in zip(groups, axes, strict=True)
+    )
+
+
+def forked(edge: Boundary) -> Groups:
+    """The keys of a boundary, each replaced by one drawn from its stream.
+
+    So what is inside a compiled function depends on no path outside of it.
+    """
+    return tuple(
+        tuple(
+            {stream: LazyRng(scope.make_rng(stream), ()) for stream in streams}
+            for scope, streams in zip(edge.outer, group, strict=True)
+        )
+        for group in edge.rngs
+    )
+
+
+def fold_rngs(
+    fn: Callable[..., Any],
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> Callable[..., Any]:
+    """Gives a function keys of its own, drawn from those outside, one for each stream.
+
+    Args:
+        fn: a function whose first argument is a scope, or a tree of scopes.
+        variables: the collections that ``fn`` sees.
+        rngs: the streams that ``fn`` sees.
+    """
+
+    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+        edge = Boundary(scopes, (variables,), (variables,), (rngs,), name='nn.fold_rngs')
+        y, out = edge.pure(fn)(edge.variables, forked(edge), *args, **kwargs)
+        edge.publish(out)
+        return y
+
+    return wrapper

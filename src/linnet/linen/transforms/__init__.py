@@ -1,0 +1,20 @@
+"""Lifted transforms: what JAX does to functions, done to modules."""
+
+from linnet.linen.transforms.autodiff import custom_vjp as custom_vjp
+from linnet.linen.transforms.autodiff import grad as grad
+from linnet.linen.transforms.autodiff import jvp as jvp
+from linnet.linen.transforms.autodiff import value_and_grad as value_and_grad
+from linnet.linen.transforms.autodiff import vjp as vjp
+from linnet.linen.transforms.batch import remat_scan as remat_scan
+from linnet.linen.transforms.batch import scan as scan
+from linnet.linen.transforms.batch import vmap as vmap
+from linnet.linen.transforms.control import cond as cond
+from linnet.linen.transforms.control import switch as switch
+from linnet.linen.transforms.control import while_loop as while_loop
+from linnet.linen.transforms.staging import checkpoint as checkpoint
+from linnet.linen.transforms.staging import jit as jit
+from linnet.linen.transforms.staging import remat as remat
+from linnet.linen.transforms.variables import add_metadata_axis as add_metadata_axis
+from linnet.linen.transforms.variables import fold_rngs as fold_rngs
+from linnet.linen.transforms.variables import map_variables as map_variables
+from linnet.linen.transforms.variables import named_call as named_call

@@ -1,0 +1,313 @@
+"""Lifting a transform of functions of scopes to modules: one way for classes, methods, functions.
+
+The modules and variables that a call involves, in ``self``, in its fields and in the arguments,
+are *captured*: their scopes go through the transform's boundary, and each is replaced by a static
+handle. Inside, the handles become clones on the inner scopes; one clone for each module, so that
+what was shared outside is shared inside.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import jax
+
+from linnet.core.scope import Scope, Variable
+from linnet.errors.calls import CallCompactUnboundModuleError
+from linnet.errors.transforms import TransformedMethodReturnValueError, TransformTargetError
+from linnet.linen.module import binding
+from linnet.linen.module.base import Module
+from linnet.linen.module.calls import wrap_method_once
+from linnet.linen.module.state import ModuleBase, ModuleState, SetupState
+from linnet.linen.module.trees import is_atom, map_modules, modules_in
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class Handle:
+    """Stands for a captured module or variable, as part of a tree's structure."""
+
+    index: int
+
+
+class Capture:
+    """The modules and variables of one call, and their scopes."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Scope] = []
+        self._originals: list[Any] = []
+        self._known: dict[int, Handle] = {}
+
+    def seal(self, tree: Any) -> Any:
+        """A tree of arguments with handles in place of modules and variables."""
+        return jax.tree_util.tree_map(
+            lambda x: self.handle(x) if isinstance(x, (ModuleBase, Variable)) else x,
+            tree,
+            is_leaf=lambda x: isinstance(x, (ModuleBase, Variable)),
+        )
+
+    def handle(self, original: Any) -> Handle:
+        """The handle of a module or variable; modules in its fields are captured with it."""
+        known = self._known.get(id(original))
+        if known is not None:
+            return known
+        handle = self._known[id(original)] = Handle(len(self._originals))
+        self._originals.append(original)
+        if original.scope is not None:
+            self.scopes.append(original.scope)
+        if isinstance(original, ModuleBase):
+            for value in _held(original).values():
+                for sub in modules_in(value):
+                    self.handle(sub)
+        return handle
+
+    def fingerprint(self) -> Any:
+        """All that a program depends on in the captured modules, hashable."""
+        return tuple(
+            (type(o), getattr(o, 'name', None), self._fields_of(o)) for o in self._originals
+        )
+
+    def _fields_of(self, original: Any) -> Any:
+        if not isinstance(original, ModuleBase):
+            return original.collection, original.unbox
+        values = (original.__dict__.get(name) for name in original._plan.fields)
+        return tuple(_hashable(map_modules(lambda _, sub: self.handle(sub), v)) for v in values)
+
+    def open(self, scopes: Iterable[Scope], tree: Any) -> Any:
+        """A sealed tree with clones, on these inner scopes, in place of handles."""
+        opened = _Opened(self._originals, iter(scopes), self._known)
+        return jax.tree_util.tree_map(
+            lambda x: opened[x.index] if isinstance(x, Handle) else x,
+            tree,
+            is_leaf=lambda x: isinstance(x, Handle),
+        )
+
+
+def _held(module: Any) -> dict[str, Any]:
+    """The fields of a module that may hold others."""
+    values = {name: module.__dict__.get(name) for name in module._plan.fields}
+    return {name: value for name, value in values.items() if not is_atom(value)}
+
+
+class _Same:
+    """A value that does not hash, told from others by identity."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
+def _hashable(value: Any) -> Any:
+    try:
+        hash(value)
+    except TypeError:
+        return _Same(value)
+    return type(value), value
+
+
+class _Opened:
+    """Clones of captured modules, made when they are first asked for."""
+
+    def __init__(
+        self, originals: list[Any], scopes: Any, known: Mapping[int, Handle]
+    ) -> None:
+        self._originals, self._known = originals, known
+        self._scopes = [next(scopes) if o.scope is not None else None for o in originals]
+        self._clones: dict[int, Any] = {}
+
+    def __getitem__(self, index: int) -> Any:
+        if index not in self._clones:
+            original, scope = self._originals[index], self._scopes[index]
+            if scope is None:
+                clone = original
+            elif isinstance(original, Variable):
+                clone = Variable(scope, original.collection, original.name, original.unbox)
+            else:
+                clone = self._module(original, scope)
+            self._clones[index] = clone
+        return self._clones[index]
+
+    def _module(self, original: Any, scope: Scope) -> Any:
+        fields = {
+            name: map_modules(lambda _, sub: self[self._known[id(sub)].index], value)
+            for name, value in _held(original).items()
+        }
+        return binding.clone(original, parent=scope, **fields)
+
+
+class Call:
+    """One call of a lifted function: what it captured, and how to run inside the transform.
+
+    Args:
+        module: the module whose method, or function, is lifted.
+        args: arguments.
+        kwargs: keyword arguments.
+        multi_scope: whether the transform takes a list of scopes, or the one of the module.
+    """
+
+    def __init__(
+        self, module: Any, args: Any, kwargs: Any, multi_scope: bool = True, name: str = ''
+    ) -> None:
+        if not isinstance(module, ModuleBase):
+            raise TransformTargetError(module, transform=name)
+        if module.scope is None:
+            raise CallCompactUnboundModuleError(module_cls=type(module), method=name)
+        self._capture = Capture()
+        self._module = module
+        self._handle = self._capture.handle(module)
+        self.args, self.kwargs = self._capture.seal((args, kwargs))
+        self._multi_scope = multi_scope
+        self._state = _exported(module._state)
+        self.scopes: Any = self._capture.scopes
+        if not multi_scope:
+            outer = {scope: None for scope in self.scopes}
+            if len(outer) > 1:
+                raise TransformTargetError(module, transform=name)
+            self.scopes = module.scope
+
+    def on_scopes(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """``fn(module, *args)`` as a function of scopes."""
+
+        @functools.wraps(fn, updated=())
+        def core_fn(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+            scopes = scopes if self._multi_scope else [scopes] * len(self._capture.scopes)
+            clone, args, kwargs = self._capture.open(scopes, (self._handle, args, kwargs))
+            object.__setattr__(clone, '_state', _exported(self._state))
+            y = fn(clone, *args, **kwargs)
+            self._module._state.autoname_cursor = clone._state.autoname_cursor
+            _check_result(y, getattr(fn, '__name__', 'function'))
+            return y
+
+        return core_fn
+
+    def key(self) -> Any:
+        """All that the program depends on beside scopes and arguments, hashable."""
+        return self._capture.fingerprint(), self._state.fingerprint()
+
+    def effects(self) -> Any:
+        """What running the function did to the module, to be done again without running."""
+        return dict(self._module._state.autoname_cursor)
+
+    def replay(self, effects: Any) -> None:
+        """Does to the module what an earlier run did."""
+        self._module._state.autoname_cursor = dict(effects)
+
+
+def _exported(state: ModuleState) -> ModuleState:
+    """The state that a clone begins with: that of the module, without its children."""
+    clone = ModuleState()
+    clone.in_compact_method = state.in_compact_method
+    clone.in_setup = state.in_setup
+    clone.is_initialized = state.is_initialized
+    clone.autoname_cursor = dict(state.autoname_cursor)
+    if state.setup_called != SetupState.NEW:
+        clone.setup_called = SetupState.TRANSFORMED
+    return clone
+
+
+def _check_result(y: Any, name: str) -> None:
+    for leaf in jax.tree_util.tree_leaves(y):
+        if isinstance(leaf, (ModuleBase, Variable)):
+            raise TransformedMethodReturnValueError(name, kind=f'a {type(leaf).__name__}')
+
+
+def _pass_on_mark(lifted: Callable[..., Any], fn: Callable[..., Any]) -> None:
+    """Lets ``@nn.compact`` above a transform count for the method below it."""
+    if hasattr(lifted, 'compact') and not hasattr(fn, 'compact'):
+        fn.compact = True  # type: ignore[attr-defined]
+
+
+def lift_function(
+    transform: Callable[..., Any], fn: Callable[..., Any], *trafo_args: Any, **trafo_kwargs: Any
+) -> Callable[..., Any]:
+    """Lifts a method, or a function whose first argument is a module.
+
+    Args:
+        transform: of :mod:`linnet.core.lift`: from a function of scopes to another.
+        fn: the function.
+        *trafo_args: arguments of the transform after the function.
+        **trafo_kwargs: keyword arguments of the transform.
+    """
+    method = wrap_method_once(fn)
+
+    @functools.wraps(method)
+    def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
+        call = Call(module, args, kwargs, name=f'nn.{transform.__name__}')
+        _pass_on_mark(lifted, fn)
+        run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
+        return run(call.scopes, *call.args, **call.kwargs)
+
+    return lifted
+
+
+def lift_jit(
+    transform: Callable[..., Any], fn: Callable[..., Any], **jit_kwargs: Any
+) -> Callable[..., Any]:
+    """Like :func:`lift_function` for ``jit``, whose compiled programs outlive a call."""
+    method = wrap_method_once(fn)
+    compiled = transform(**jit_kwargs)
+
+    @functools.wraps(method)
+    def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
+        call = Call(module, args, kwargs, name='nn.jit')
+        _pass_on_mark(lifted, fn)
+        run = compiled(call.on_scopes(method), call)
+        return run(call.scopes, *call.args, **call.kwargs)
+
+    return lifted
+
+
+Methods = str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None
+
+
+def lift(
+    name: str,
+    lifting: Callable[..., Callable[..., Any]],
+    target: Any,
+    methods: Methods,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Lifts a class or a function.
+
+    Args:
+        name: of the transform; it begins the name of a lifted class.
+        lifting: ``lifting(fn, *args, **kwargs)`` lifts one function.
+        target: a module class, a method, or a function whose first argument is a module.
+        methods: of a class, the methods to lift; ``__call__`` alone where ``None``; a mapping
+            from names to the arguments of the transform for each.
+        *args: arguments of ``lifting``.
+        **kwargs: keyword arguments of ``lifting``.
+
+    Returns:
+        A subclass called ``NameTarget`` whose methods are lifted, or a function.
+
+    Raises:
+        TransformTargetError: the target is neither.
+    """
+    if not (inspect.isclass(target) and issubclass(target, Module)):
+        if not callable(target) or isinstance(target, ModuleBase) or inspect.isclass(target):
+            raise TransformTargetError(target, transform=f'nn.{name}')
+        return lifting(target, *args, **kwargs)
+    if methods is None:
+        methods = ('__call__',)
+    elif isinstance(methods, str):
+        methods = (methods,)
+    if isinstance(methods, Mapping):
+        namespace = {m: lifting(getattr(target, m), **kw) for m, kw in methods.items()}
+    else:
+        namespace = {m: lifting(getattr(target, m), *args, **kwargs) for m in methods}
+    return type(
+        f'{name.capitalize()}{target.__name__}',
+        (target,),
+        {'__module__': target.__module__, '__doc__': target.__doc__, **namespace},
+    )

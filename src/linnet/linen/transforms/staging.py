@@ -1,0 +1,115 @@
+"""Lifted transforms that compile a module, or recompute it: ``jit`` and ``remat``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from linnet.core import lift
+from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
+from linnet.core.lift.staging import compiler
+from linnet.linen.transforms.methods import Methods, lift_function, lift_jit
+from linnet.linen.transforms.methods import lift as lift_target
+
+Target = TypeVar('Target')
+
+
+def jit(
+    target: Target,
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+    static_argnums: int | Iterable[int] = (),
+    static_argnames: str | Iterable[str] = (),
+    donate_argnums: int | Iterable[int] = (),
+    device: Any = None,
+    backend: str | None = None,
+    methods: Methods = None,
+) -> Target:
+    """``jax.jit`` of a module: compiled as a program of its own inside others.
+
+    Args:
+        target: a module class, or a function whose first argument is a module.
+        variables: the collections that it sees.
+        rngs: the streams that it sees; it gets keys of its own, drawn from them.
+        static_argnums: arguments on whose value the program depends; ``self`` is argument 0.
+        static_argnames: the same for keyword arguments.
+        donate_argnums: arguments whose memory may be used for results.
+        device: kept for compatibility.
+        backend: kept for compatibility.
+        methods: of a class, the methods to lift; ``__call__`` by default.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import linnet.linen as nn
+    >>> nn.jit(nn.Dense)(2).init(jax.random.key(0), jnp.ones((1, 3)))['params']['kernel'].shape
+    (3, 2)
+    """
+    del device, backend
+    return lift_target(
+        'jit',
+        functools.partial(lift_jit, compiler),
+        target,
+        methods,
+        variables=variables,
+        rngs=rngs,
+        static_argnums=_after_self(static_argnums),
+        static_argnames=static_argnames,
+        donate_argnums=_after_self(donate_argnums),
+    )
+
+
+def checkpoint(
+    target: Target,
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+    concrete: bool = False,
+    prevent_cse: bool = True,
+    static_argnums: int | tuple[int, ...] = (),
+    policy: Callable[..., bool] | None = None,
+    methods: Methods = None,
+) -> Target:
+    """``jax.checkpoint`` of a module: the backward pass computes it again and keeps less.
+
+    Also called ``nn.remat``.
+
+    Args:
+        target: a module class, or a function whose first argument is a module.
+        variables: the collections that it sees.
+        rngs: the streams that it sees.
+        concrete: kept for compatibility.
+        prevent_cse: whether the compiler is kept from sharing the two computations; not needed
+            inside ``scan``.
+        static_argnums: arguments that are not traced; ``self`` is argument 0.
+        policy: which values the backward pass keeps, of ``jax.checkpoint_policies``.
+        methods: of a class, the methods to lift; ``__call__`` by default.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import linnet.linen as nn
+    >>> class Net(nn.Module):
+    ...     @nn.compact
+    ...     def __call__(self, x):
+    ...         return nn.remat(nn.Dense)(2, name='hidden')(x)
+    >>> list(Net().init(jax.random.key(0), jnp.ones((1, 3)))['params'])
+    ['hidden']
+    """
+    return lift_target(
+        'checkpoint',
+        functools.partial(lift_function, lift.checkpoint),
+        target,
+        methods,
+        variables=variables,
+        rngs=rngs,
+        concrete=concrete,
+        prevent_cse=prevent_cse,
+        static_argnums=_after_self(static_argnums),
+        policy=policy,
+    )
+
+
+remat = checkpoint
+
+
+def _after_self(argnums: int | Iterable[int]) -> tuple[int, ...]:
+    """Positions of arguments with ``self`` at 0, as positions after it."""
+    numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    return tuple(n - 1 if n > 0 else n for n in numbers)
