@@ -295,6 +295,14 @@ def test_large_arrays_are_written_in_flat_pieces(small_chunks):
     same_array(from_bytes({'x': None}, to_bytes({'x': jnp.asarray(array)}))['x'], array)
 
 
+def test_inside_lists_arrays_are_written_whole(small_chunks):
+    array = np.arange(10)
+    encoded = msgpack_serialize({'a': [{'b': array}, array], 'c': 1})
+    assert CHUNKED.encode() not in encoded
+    same_array(msgpack_restore(encoded)['a'][0]['b'], array)
+    assert CHUNKED.encode() in msgpack_serialize({'a': [1], 'b': array})
+
+
 def test_an_item_larger_than_a_chunk_is_a_piece_of_its_own(monkeypatch):
     monkeypatch.setattr(serialization, 'MAX_CHUNK_SIZE', 2)
     same_array(msgpack_restore(msgpack_serialize(np.arange(3.0))), np.arange(3.0))

@@ -157,7 +157,7 @@ class FrozenDict(Mapping[K, V]):
 
     def copy(self, add_or_replace: Mapping[K, V] = MappingProxyType({})) -> FrozenDict[K, V]:
         """Returns a frozen dict with the items of ``add_or_replace`` added or put in place."""
-        return self._view({**self._dict, **_plain(dict(add_or_replace))})
+        return self._view({**self._dict, **_plain(dict(unfreeze(add_or_replace)))})
 
     def pop(self, key: K) -> tuple[FrozenDict[K, V], V]:
         """Returns the frozen dict without ``key``, and the value that was there.

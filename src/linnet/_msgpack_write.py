@@ -63,7 +63,7 @@ def encode(tree: Any, *, sort_keys: bool, chunk_size: int) -> bytes:
     Args:
         tree: what to write; it is not changed.
         sort_keys: write the items of dicts by sorted key, otherwise as they come.
-        chunk_size: the number of bytes above which an array, held by a dict, is split.
+        chunk_size: the number of bytes above which an array is split, unless it is inside a list.
 
     Raises:
         SerializationError: a value has no form in bytes.
@@ -121,15 +121,16 @@ class _Writer:
 
     def __init__(self, sort_keys: bool, chunk_size: int) -> None:
         self.path: list[Any] = []
+        self.lists = 0
         self.sort_keys = sort_keys
         self.chunk_size = chunk_size
 
-    def value(self, value: Any, in_list: bool = False) -> Any:
+    def value(self, value: Any) -> Any:
         if type(value) is dict or type(value) is list:
             return self.container(value)
         if isinstance(value, np.ndarray | jax.Array):
             array = _as_numpy(value)
-            large = array.nbytes > self.chunk_size and not in_list
+            large = array.nbytes > self.chunk_size and not self.lists
             return split_array(array, self.chunk_size) if large else pack_extension(array)
         if isinstance(value, np.generic):
             return pack_extension(value)
@@ -144,11 +145,13 @@ class _Writer:
         keys = self.keys(items) if isinstance(items, dict) else range(len(items))
         if len(self.path) >= MAX_DEPTH:
             raise SerializationError(f'the tree is nested more than {MAX_DEPTH} levels deep')
+        self.lists += is_list
         result = {}
         for key in keys:
             self.path.append(key)
-            result[key] = self.value(items[key], is_list)
+            result[key] = self.value(items[key])
             self.path.pop()
+        self.lists -= is_list
         return list(result.values()) if is_list else result
 
     def keys(self, items: dict[Any, Any]) -> list[Any]:

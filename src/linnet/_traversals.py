@@ -14,7 +14,6 @@ from typing import Any
 
 import jax
 
-from linnet import _frozen_dict as frozen_dict
 from linnet._frozen_dict import FrozenDict
 from linnet.errors._suggest import brief, described
 from linnet.errors.data import DictTypeError
@@ -208,8 +207,12 @@ class TraverseEach(Traversal):
 
     def update(self, fn: Callable[[Any], Any], inputs: Any) -> Any:
         """See :class:`Traversal`."""
-        if isinstance(inputs, dict | FrozenDict):
-            return frozen_dict.copy(inputs, {key: fn(inputs[key]) for key in inputs})
+        if isinstance(inputs, FrozenDict):
+            return FrozenDict({key: fn(value) for key, value in inputs.items()})
+        if isinstance(inputs, dict):
+            changed = copy.copy(inputs)
+            changed.update({key: fn(value) for key, value in inputs.items()})
+            return changed
         if isinstance(inputs, tuple):
             return _as_tuple(inputs, [fn(item) for item in inputs])
         if isinstance(inputs, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import Any
@@ -83,6 +84,13 @@ def test_the_optimiser_does_not_see_what_gradients_overwrite(kind):
     assert after.params[OVERWRITE_WITH_GRADIENT]['scale'] == 9.0
     assert after.params['rest'] == 3
     assert jax.tree.structure(after.params) == jax.tree.structure(params)
+
+
+def test_overwritten_variables_may_change_their_structure():
+    state = new_state({'params': PARAMS, OVERWRITE_WITH_GRADIENT: {'history': FrozenDict(a=1)}})
+    new = {'history': FrozenDict(a=1, b=2)}
+    after = state.apply_gradients(grads={'params': GRADS, OVERWRITE_WITH_GRADIENT: new})
+    assert after.params[OVERWRITE_WITH_GRADIENT] == new
 
 
 def test_overwritten_variables_want_their_place():
@@ -169,4 +177,5 @@ def test_the_state_goes_through_bytes():
 
 def test_optax_is_not_imported_until_it_is_needed():
     program = 'import linnet.training.train_state, sys; sys.exit("optax" in sys.modules)'
-    subprocess.run([sys.executable, '-c', program], check=True)
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, '-c', program], check=True, env=environment)

@@ -53,10 +53,10 @@ def logical_axis_rules(rules: LogicalRules) -> Iterator[None]:
 
 
 def composite_rules(rule1: LogicalRules | None, rule2: LogicalRules | None) -> LogicalRules:
-    """Returns the rules of both; of several for a name within one of them, the last counts.
+    """Returns the rules of both; of several for a name in ``rule1``, the last counts.
 
     Raises:
-        InvalidOptionError: they map one name to different axes.
+        InvalidOptionError: ``rule2`` maps a name to another axis than a rule before it.
 
     >>> composite_rules((('embed', 'model'),), (('batch', 'data'),))
     (('embed', 'model'), ('batch', 'data'))
@@ -64,10 +64,10 @@ def composite_rules(rule1: LogicalRules | None, rule2: LogicalRules | None) -> L
     if not rule1 or not rule2:
         return rule1 or rule2 or ()
     rules = dict(rule1)
-    for name, axis in dict(rule2).items():
+    for name, axis in rule2:
         if rules.setdefault(name, axis) != axis:
             raise InvalidOptionError(
-                f'the logical axis {name!r} is mapped to {rules[name]!r} by one set of rules and '
+                f'the logical axis {name!r} is mapped to {rules[name]!r} by one rule and '
                 f'to {axis!r} by another',
                 mend=f'keep one rule for {name!r}',
             )
