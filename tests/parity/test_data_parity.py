@@ -62,7 +62,7 @@ def test_the_surface_is_the_oracles(module, name):
     if isinstance(theirs, typing.TypeVar | int | str):
         assert ours == theirs or isinstance(theirs, typing.TypeVar)
     elif isinstance(theirs, type):
-        assert set(public_methods(ours)) == set(public_methods(theirs)) - LEFT_OUT
+        assert set(public_methods(ours)) - LEFT_OUT == set(public_methods(theirs)) - LEFT_OUT
         for method, function in public_methods(theirs).items():
             if method not in LEFT_OUT | {'register'}:
                 assert [n for n, *_ in parameters(function)] == [
