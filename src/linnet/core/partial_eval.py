@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from linnet import _compat
 from linnet.errors.variables import LazyInitError
@@ -64,4 +65,4 @@ def _evaluate(closed: Any, inputs: list[Any]) -> list[Any]:
     unknown = [x for x in needed if isinstance(x, jax.ShapeDtypeStruct)]
     if unknown:
         raise LazyInitError(unknown[0])
-    return _compat.eval_jaxpr(jaxpr, closed.consts, needed)
+    return [jnp.asarray(x) for x in _compat.eval_jaxpr(jaxpr, closed.consts, needed)]

@@ -68,8 +68,14 @@ class InvalidRngError(LinnetError, ValueError):
         return cls(what, why=why, mend=mend, where=where)
 
     @classmethod
-    def not_a_key(cls, stream: str, value: Any) -> InvalidRngError:
-        """What was given for a stream is no single key."""
+    def not_a_key(cls, stream: Any, value: Any) -> InvalidRngError:
+        """What was given for a stream is no single key, or the stream's name is no string."""
+        if not isinstance(stream, str):
+            return cls(
+                f'rngs has the key {stream!r} of type {type(stream).__name__}, which is not the '
+                'name of a stream',
+                mend="rngs={'dropout': key}",
+            )
         what = f'rngs[{stream!r}] is {described(value)}, which is not one key'
         mend = f"rngs={{'{stream}': jax.random.key(seed)}}"
         count = _number_of_keys(value)

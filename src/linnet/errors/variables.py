@@ -340,7 +340,7 @@ class ApplyScopeInvalidVariablesTypeError(LinnetError):
     code = 'LN210'
 
     def __init__(self, *, variables: Any = None, bad_key: Any = None, where: str = '') -> None:
-        given = '' if variables is None else f', got {described(variables)}'
+        given = f', got {described(variables)}'
         if bad_key is not None:
             given = f', got the key {brief(bad_key)}'
         super().__init__(

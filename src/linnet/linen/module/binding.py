@@ -161,7 +161,7 @@ def _adopted(module: Any, sub: Any) -> Any:
     copies = root._state.adopted
     if sub._id not in copies:
         keep = config.flax_preserve_adopted_names or getattr(
-            module, 'preserve_adopted_names', False
+            type(module), 'preserve_adopted_names', False
         )
         name = sub.name if keep else None
         copy = copies[sub._id] = clone(sub, name=None)

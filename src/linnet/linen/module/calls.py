@@ -20,10 +20,11 @@ from linnet.errors.calls import (
     CallCompactUnboundModuleError,
     CallSetupUnboundModuleError,
     DescriptorAttributeError,
+    IncorrectPostInitOverrideError,
 )
 from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
-from linnet.linen.module.state import ModuleBase
+from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -74,7 +75,7 @@ def call_method(
         run = _guarded
         if hasattr(fun, 'compact'):
             if module.scope is None:
-                raise CallCompactUnboundModuleError(module_cls=type(module), method=name)
+                raise _unbound(module, name)
             # A compact method may call itself, as through super(); the outermost call ends it.
             opens_compact = not state.in_compact_method
             state.in_compact_method = True
@@ -87,6 +88,13 @@ def call_method(
             module.scope.rewind()
             if opens_compact:
                 state.reset()
+
+
+def _unbound(module: Any, method: str) -> LinnetError:
+    """Why a compact method cannot be called."""
+    if module._state is UNCONSTRUCTED:
+        return IncorrectPostInitOverrideError(module_cls=type(module))
+    return CallCompactUnboundModuleError(module_cls=type(module), method=method)
 
 
 def _guarded(
@@ -150,9 +158,9 @@ def _intercepted(
 def locate(error: Exception, module: Any, args: tuple[Any, ...]) -> None:
     """Tells an error in which module it arose: the innermost that it leaves."""
     scope, cls = module.scope, type(module).__name__
-    path = f'unbound {cls}' if scope is None else scope.path_text
+    path = f'unbound {cls}' if scope is None else f'{scope.path_text}'
     if isinstance(error, LinnetError):
-        error.locate(path, cls)
+        error.locate(path, '' if scope is None else cls)
     elif not hasattr(error, '_linnet_located'):
         with contextlib.suppress(AttributeError):  # an exception without a __dict__
             error._linnet_located = True  # type: ignore[attr-defined]

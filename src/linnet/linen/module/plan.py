@@ -85,11 +85,12 @@ def _check_attributes(cls: Any) -> None:
 
 def _make_dataclass(cls: Any, kw_only: bool) -> None:
     annotations = dict(inspect.get_annotations(cls))
-    if 'name' not in annotations:
-        cls.name = None
-    own_name = annotations.pop('name', None)
+    last: dict[str, Any] = {'parent': Any}
     cls.parent = dataclasses.field(repr=False, default=UNSPECIFIED)
-    cls.__annotations__ = {**annotations, 'parent': Any, 'name': own_name or (str | None)}
+    if 'name' not in annotations:  # a class may give the name a default of its own
+        last['name'] = str | None
+        cls.name = None
+    cls.__annotations__ = {**annotations, **last}
     with _hidden_in_bases(cls, ('parent', 'name')):
         dataclasses.dataclass(
             unsafe_hash='__hash__' not in cls.__dict__, repr=False, kw_only=kw_only
