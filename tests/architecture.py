@@ -46,7 +46,8 @@ PAGE = {
         linnet.linen._inputs linnet.linen._attention_checks linnet.linen._shapes
         linnet.linen.activation linnet.linen.batch_apply linnet.linen.combinators
         linnet.linen.dtypes linnet.linen._norms linnet.linen.initializers
-        linnet.linen._dense linnet.linen._conv linnet.linen._embed linnet.linen.linear
+        linnet.linen._dense linnet.linen._conv linnet.linen._embed linnet.linen._fp8_meta
+        linnet.linen._fp8_quantize linnet.linen._fp8_dot linnet.linen.fp8_ops linnet.linen.linear
         linnet.linen.masks linnet.linen.pooling linnet.linen.stochastic
         linnet.linen._dot_product linnet.linen.transforms.methods
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch

@@ -6,9 +6,13 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jax._src import core as _core
+from jax._src import dtypes as _dtypes
+from jax._src import earray as _earray
 from jax._src import traceback_util as _tracebacks
 from jax._src.interpreters import partial_eval as _partial_eval
+from jax._src.interpreters import pxla as _pxla
 
+ExtendedDType = _dtypes.ExtendedDType
 api_boundary = _tracebacks.api_boundary
 
 
@@ -64,3 +68,9 @@ def transform_name(trace: Any) -> str:
         'while_cond': 'jax.lax.while_loop',
         'while_loop': 'jax.lax.while_loop',
     }.get(traced_for, '')
+
+
+def extended_array_handler(aval: Any, physical: Any, sharding: Any, committed: bool) -> Any:
+    """What makes an array of an extended dtype out of the buffers that a program returns."""
+    handler = _pxla.global_result_handlers[_core.ShapedArray](physical, sharding, committed)
+    return handler.wrap(lambda array: _earray.EArray(aval, array))

@@ -16,6 +16,7 @@ from linnet.linen import attention as attention
 from linnet.linen import batch_apply as batch_apply
 from linnet.linen import combinators as combinators
 from linnet.linen import dtypes as dtypes
+from linnet.linen import fp8_ops as fp8_ops
 from linnet.linen import initializers as initializers
 from linnet.linen import linear as linear
 from linnet.linen import module as module
@@ -63,6 +64,11 @@ from linnet.linen.attention import dot_product_attention as dot_product_attentio
 from linnet.linen.attention import dot_product_attention_weights as dot_product_attention_weights
 from linnet.linen.batch_apply import BatchApply as BatchApply
 from linnet.linen.combinators import Sequential as Sequential
+from linnet.linen.fp8_ops import Fp8DirectDotGeneralOp as Fp8DirectDotGeneralOp
+from linnet.linen.fp8_ops import Fp8DotGeneral as Fp8DotGeneral
+from linnet.linen.fp8_ops import Fp8DotGeneralOp as Fp8DotGeneralOp
+from linnet.linen.fp8_ops import Fp8Einsum as Fp8Einsum
+from linnet.linen.fp8_ops import NANOOFp8DotGeneralOp as NANOOFp8DotGeneralOp
 from linnet.linen.initializers import ones as ones
 from linnet.linen.initializers import ones_init as ones_init
 from linnet.linen.initializers import zeros as zeros
