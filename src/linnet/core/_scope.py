@@ -16,7 +16,7 @@ from linnet.configurations import config
 from linnet.core import meta
 from linnet.core.abstract import initial_shapes, leaf_shapes
 from linnet.core.filters import CollectionFilter, in_filter
-from linnet.core.rng import LazyRng, fold
+from linnet.core.rng import Counts, LazyRng, fold
 from linnet.core.tracers import check_not_leaking, current_trace
 from linnet.core.variables import Variable, merge
 from linnet.errors.modules import NameInUseError
@@ -82,11 +82,7 @@ class Scope:
         self._rngs: dict[str, LazyRng] | None = {
             stream: LazyRng.create(key) for stream, key in (rngs or {}).items()
         }
-        # Counts by path and stream. Shared by all scopes of a tree, inside and outside of
-        # transforms: a path met again goes on counting where it stopped.
-        self._counts: dict[tuple[str, ...], dict[str, int]] = (
-            parent._counts if parent is not None else {}
-        )
+        self.counts = parent.counts if parent is not None else Counts()
         self._invalid = False
         self._trace = current_trace()  # values of a trace inside this one must not be stored
         self.boundary: Any = None  # of the transform inside which this is a root
@@ -99,10 +95,8 @@ class Scope:
         boundary: Any,
     ) -> Scope:
         """The root of this place inside a transform: same path and counts, other contents."""
-        scope = Scope(
-            variables, rngs, self.name, mutable, path=self.path, flags=self.flags
-        )
-        scope._counts = self._counts
+        scope = Scope(variables, rngs, self.name, mutable, path=self.path, flags=self.flags)
+        scope.counts = self.counts
         scope.boundary = boundary
         return scope
 
@@ -119,7 +113,7 @@ class Scope:
         child.reservations = defaultdict(set)
         child._parts = {}
         child._rngs = None
-        child._counts = self._counts
+        child.counts = self.counts
         child._invalid = False
         child.boundary = None
         return child
@@ -133,16 +127,11 @@ class Scope:
         return self is other or (
             isinstance(other, Scope)
             and self._path_key == other._path_key
-            and self._counts is other._counts
+            and self.counts is other.counts
         )
 
     def __hash__(self) -> int:
         return hash(self._path_key)
-
-    @property
-    def tree(self) -> object:
-        """Identifies the call that the scope belongs to, inside and outside of transforms."""
-        return self._counts
 
     @property
     def path_text(self) -> str:
@@ -194,7 +183,7 @@ class Scope:
         self.reservations[name].add(col)
 
     def default_name(self, prefix: str) -> str:
-        """The first free name of ``prefix0``, ``prefix1``, …"""
+        """The first name that is free: the prefix with the number 0, 1, 2 and so on."""
         i = 0
         while f'{prefix}{i}' in self.reservations:
             i += 1
@@ -261,7 +250,7 @@ class Scope:
         if self.root is self:
             scope.root = scope
         if rewind_rngs:
-            scope._counts = {}
+            scope.counts = Counts()
         return scope
 
     def rewind(self) -> None:
@@ -280,10 +269,8 @@ class Scope:
     def rngs(self) -> dict[str, LazyRng]:
         """The streams that reach this scope, each with what is still to be folded in."""
         if self._rngs is None:
-            assert self.parent is not None and self.name is not None
-            self._rngs = {
-                stream: LazyRng.create(rng, self.name) for stream, rng in self.parent.rngs.items()
-            }
+            above: Any = self.parent
+            self._rngs = {s: LazyRng.create(rng, self.name) for s, rng in above.rngs.items()}
         return self._rngs
 
     @rngs.setter
@@ -293,26 +280,7 @@ class Scope:
     @property
     def rng_counters(self) -> dict[str, int]:
         """How many keys of each stream this path has drawn."""
-        counts = self._counts.get(self.path)
-        if counts is None:
-            counts = self._counts[self.path] = {}
-        return counts
-
-    def count_state(self) -> tuple[Any, ...]:
-        """The counts of keys from this scope downwards, as a hashable value."""
-        depth = len(self.path)
-        return tuple(
-            sorted(
-                (path, tuple(sorted(counts.items())))
-                for path, counts in self._counts.items()
-                if path[:depth] == self.path
-            )
-        )
-
-    def restore_counts(self, state: tuple[Any, ...]) -> None:
-        """Sets counts of keys to what :meth:`count_state` returned."""
-        for path, counts in state:
-            self._counts.setdefault(path, {}).update(counts)
+        return self.counts.at(self.path)
 
     def has_rng(self, name: str) -> bool:
         """Tells whether a key was given for the stream ``name`` itself."""
@@ -340,7 +308,7 @@ class Scope:
                     hidden_by=boundary.hides_stream(name) if boundary else '',
                 )
             name = 'params'
-        counts = self.rng_counters
+        counts = self.counts.at(self.path)
         count = counts[name] = counts.get(name, 0) + 1
         rng = rngs[name]
         return fold(rng.rng, (*rng.suffix, count))

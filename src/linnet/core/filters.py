@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 from linnet.errors.variables import InvalidFilterError
 
@@ -27,7 +27,7 @@ class DenyList:
     deny: Filter
 
 
-Filter = Union[bool, str, Collection[str], DenyList]
+Filter = bool | str | Collection[str] | DenyList
 CollectionFilter = Filter
 PRNGSequenceFilter = Filter
 

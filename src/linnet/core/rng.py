@@ -48,6 +48,39 @@ class LazyRng(struct.PyTreeNode):
         return LazyRng(self.rng, ())
 
 
+class Counts:
+    """How many keys each path has drawn from each stream, in one call of ``init`` or ``apply``.
+
+    All scopes of the call share it, inside and outside of transforms: a path that is met again
+    goes on counting where it stopped.
+    """
+
+    def __init__(self) -> None:
+        self._by_path: dict[tuple[str, ...], dict[str, int]] = {}
+
+    def at(self, path: tuple[str, ...]) -> dict[str, int]:
+        """The counts of one path, by stream."""
+        counts = self._by_path.get(path)
+        if counts is None:
+            counts = self._by_path[path] = {}
+        return counts
+
+    def below(self, path: tuple[str, ...]) -> tuple[Any, ...]:
+        """The counts from a path downwards, as a hashable value."""
+        return tuple(
+            sorted(
+                (p, tuple(sorted(counts.items())))
+                for p, counts in self._by_path.items()
+                if p[: len(path)] == path
+            )
+        )
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Sets counts to what :meth:`below` returned."""
+        for path, counts in state:
+            self.at(path).update(counts)
+
+
 def fold(base: PRNGKey, path: tuple[PRNGFoldable, ...]) -> PRNGKey:
     """Folds a path of strings and ints into a key; an empty path leaves the key as it is."""
     if not path:

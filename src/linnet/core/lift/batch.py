@@ -74,10 +74,10 @@ def vmap(
 
 def scan(
     fn: Callable[..., Any],
-    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {},  # noqa: B006
+    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {},
     variable_broadcast: CollectionFilter = False,
     variable_carry: CollectionFilter = False,
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},
     in_axes: Any = 0,
     out_axes: Any = 0,
     length: int | None = None,
@@ -165,8 +165,8 @@ def remat_scan(
     policy: Callable[..., bool] | None = None,
     variable_broadcast: CollectionFilter = False,
     variable_carry: CollectionFilter = False,
-    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {True: 0},  # noqa: B006
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {True: True},  # noqa: B006
+    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {True: 0},
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {True: True},
 ) -> Callable[..., Any]:
     """Applies a function many times, in nested loops that recompute what is inside.
 
@@ -305,7 +305,7 @@ def _check_none_made(before: Any, after: Any) -> None:
             name = '/'.join(str(getattr(k, 'key', k)) for k in path[1:])
             raise ScanError(
                 f'the broadcast variable {name} is made in the loop of nn.scan',
-                why='check_constancy_invariants=False leaves out the pass that would find its value',
+                why='check_constancy_invariants=False leaves out the pass that finds its value',
                 mend='check_constancy_invariants=self.is_initializing()',
             )
 

@@ -1,10 +1,10 @@
 """The boundary of a transform: functions of scopes as pure functions, and back.
 
 JAX transforms pure functions of arrays; a scope is state. A :class:`Boundary` is the pure view of
-some scopes for one transform: their *variables* and *keys* as trees of arrays, dealt into groups by
-filters; ``pure(fn)``, a function of such groups that runs ``fn`` on *inner* scopes made from them
-and returns what became of the variables; and ``publish``, which writes that into the *outer* scopes.
-A lifted transform is the boundary and one call of JAX::
+some scopes for one transform: their *variables* and *keys* as trees of arrays, dealt into groups
+by filters; ``pure(fn)``, a function of such groups that runs ``fn`` on *inner* scopes made from
+them and returns what became of the variables; and ``publish``, which writes that into the *outer*
+scopes. A lifted transform is the boundary and one call of JAX::
 
     edge = Boundary(scope, name='nn.checkpoint')
     y, out = jax.checkpoint(edge.pure(fn))(edge.variables, edge.rngs, x)

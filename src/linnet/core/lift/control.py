@@ -39,10 +39,8 @@ def cond(
         rngs: the streams that they see.
     """
     edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.cond')
-    branches = [functools.partial(edge.pure(f), edge.variables, edge.rngs) for f in (true_fun, false_fun)]
-    y, out = lax.cond(pred, *branches, *operands)
-    edge.publish(out)
-    return y
+    branches = (true_fun, false_fun)
+    return _choose(lambda *pure: lax.cond(pred, *pure, *operands), edge, branches)
 
 
 def switch(
@@ -64,8 +62,15 @@ def switch(
         rngs: the streams that they see.
     """
     edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.switch')
+    return _choose(lambda *pure: lax.switch(index, pure, *operands), edge, branches)
+
+
+def _choose(
+    choose: Callable[..., Any], edge: Boundary, branches: Sequence[Callable[..., Any]]
+) -> Any:
+    """Runs one of several functions, all of the same variables and keys."""
     pure = [functools.partial(edge.pure(f), edge.variables, edge.rngs) for f in branches]
-    y, out = lax.switch(index, pure, *operands)
+    y, out = choose(*pure)
     edge.publish(out)
     return y
 
@@ -77,7 +82,7 @@ def while_loop(
     init: Any,
     carry_variables: CollectionFilter = False,
     broadcast_variables: CollectionFilter = True,
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006  never written
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},
 ) -> Any:
     """``jax.lax.while_loop`` of functions of scopes.
 
@@ -98,7 +103,7 @@ def while_loop(
 
     def keys(i: Any) -> Groups:
         return tuple(
-            jax.tree_util.tree_map(lambda key: jax.random.fold_in(key, i), group) if split else group
+            jax.tree_util.tree_map(lambda k: jax.random.fold_in(k, i), group) if split else group
             for group, split in zip(edge.rngs, split_rngs.values(), strict=True)
         )
 

@@ -73,7 +73,8 @@ class _Program:
 def _fingerprint(scope: Any) -> Any:
     """What a scope adds to the program: its path, what may change, counts of keys, flags."""
     flags = tuple(sorted(scope.flags.items()))
-    return scope.path, _hashable(scope.root.mutable), scope.count_state(), flags
+    counts = scope.counts.below(scope.path)
+    return scope.path, _hashable(scope.root.mutable), counts, flags
 
 
 def _hashable(filter_like: Any) -> Any:
@@ -134,12 +135,12 @@ def compiler(
                 program.pure = None
             which = program, _shapes((edge.variables, args, kwargs))
             if program.traced:
-                counts = [scope.count_state() for scope in edge.outer]
+                counts = [scope.counts.below(scope.path) for scope in edge.outer]
                 done[which] = counts, watcher.effects() if watcher else None
             elif which in done:
                 counts, effects = done[which]
                 for scope, state in zip(edge.outer, counts, strict=True):
-                    scope.restore_counts(state)
+                    scope.counts.restore(state)
                 if watcher:
                     watcher.replay(effects)
             edge.publish(out)

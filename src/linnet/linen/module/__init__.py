@@ -4,8 +4,6 @@ from linnet.core.scope import Scope as Scope
 from linnet.core.scope import Variable as Variable
 from linnet.linen.module.base import Module as Module
 from linnet.linen.module.base import module_field as module_field
-from linnet.linen.module.base import tuple_init as tuple_init
-from linnet.linen.module.base import tuple_reduce as tuple_reduce
 from linnet.linen.module.binding import share_scope as share_scope
 from linnet.linen.module.calls import DescriptorWrapper as DescriptorWrapper
 from linnet.linen.module.calls import InterceptorContext as InterceptorContext
@@ -32,4 +30,6 @@ from linnet.linen.module.state import ParentDescriptor as ParentDescriptor
 from linnet.linen.module.state import SetupState as SetupState
 from linnet.linen.module.trees import freeze_attribute as _freeze_attr  # noqa: F401
 from linnet.linen.module.trees import suffixed_leaves as _get_suffix_value_pairs  # noqa: F401
+from linnet.linen.module.variables import tuple_init as tuple_init
+from linnet.linen.module.variables import tuple_reduce as tuple_reduce
 from linnet.typing import VariableDict as VariableDict

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-import jax
-import jax.numpy as jnp
 from typing_extensions import dataclass_transform
 
 from linnet.core.filters import CollectionFilter, DenyList
-from linnet.core.scope import Scope, Variable
+from linnet.core.scope import Scope
 from linnet.core.scope import bind as bind_scope
-from linnet.errors.modules import BindingError, InvalidInitializerError, NameInUseError
 from linnet.ids import uuid
 from linnet.linen.module import binding, entry
 from linnet.linen.module.plan import Plan, plan_class
 from linnet.linen.module.representation import module_repr
-from linnet.linen.module.state import UNCONSTRUCTED, UNSPECIFIED, ModuleBase, ModuleState
+from linnet.linen.module.state import UNCONSTRUCTED, UNSPECIFIED, ModuleState
+from linnet.linen.module.variables import VariableMethods
+from linnet.traceback_util import api_boundary
 from linnet.typing import (
     FrozenVariableDict,
     PRNGKey,
     RNGSequences,
     VariableDict,
 )
-
-T = TypeVar('T')
 
 _COPY_PROTOCOL = frozenset(('__copy__', '__deepcopy__', '__getnewargs__', '__getnewargs_ex__'))
 
@@ -36,18 +33,8 @@ def module_field(*, kw_only: bool = False, default: Any = ...) -> Any:
     return dataclasses.field(kw_only=kw_only, default=default)
 
 
-def tuple_init() -> tuple[Any, ...]:
-    """The first value of a sown variable: no value."""
-    return ()
-
-
-def tuple_reduce(xs: tuple[Any, ...], x: Any) -> tuple[Any, ...]:
-    """Appends a sown value to those before it."""
-    return (*xs, x)
-
-
 @dataclass_transform(field_specifiers=(module_field, dataclasses.field))
-class Module(ModuleBase):
+class Module(VariableMethods):
     """The base of all neural network modules.
 
     A module is a dataclass: its annotated attributes are its options, and calling the class makes
@@ -127,8 +114,6 @@ class Module(ModuleBase):
         object.__setattr__(self, 'parent', state['_parent_ref'])
         object.__setattr__(self, '_id', uuid())  # a copy is another module
 
-    # Building.
-
     def setup(self) -> None:
         """Makes submodules and variables as attributes; override it in place of a compact method.
 
@@ -145,206 +130,6 @@ class Module(ModuleBase):
         >>> list(MLP().init(jax.random.key(0), jnp.ones((2, 3)))['params'])
         ['layers_0', 'layers_1']
         """
-
-    def param(
-        self,
-        name: str,
-        init_fn: Callable[..., T],
-        *init_args: Any,
-        unbox: bool = True,
-        **init_kwargs: Any,
-    ) -> T:
-        """Declares a parameter of this module.
-
-        Args:
-            name: its name.
-            init_fn: makes its first value, ``init_fn(key, *init_args, **init_kwargs)``; such as
-                the functions that ``nn.initializers`` makes, called with a shape and a dtype.
-            *init_args: arguments of ``init_fn`` after the key.
-            unbox: whether metadata boxes are taken off the value.
-            **init_kwargs: keyword arguments of ``init_fn``.
-
-        Returns:
-            The value.
-
-        Raises:
-            BindingError: called outside of ``setup`` and compact methods, or unbound.
-            NameInUseError: the name is taken.
-            ScopeParamShapeError: the value has another shape than ``init_fn`` would give.
-            ScopeParamNotFoundError, ScopeCollectionNotFound: no such parameter was passed in.
-        """
-        scope = self._declare('param', name, 'params')
-        value = scope.param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
-        if callable(value) and not hasattr(value, 'shape'):
-            raise InvalidInitializerError(name, initializer=init_fn, value=value)
-        self._state.children[name] = 'params'
-        return value
-
-    def variable(
-        self,
-        col: str,
-        name: str,
-        init_fn: Callable[..., T] | None = None,
-        *init_args: Any,
-        unbox: bool = True,
-        **init_kwargs: Any,
-    ) -> Variable[T]:
-        """Declares a variable of this module: state beside the parameters.
-
-        Args:
-            col: its collection, such as ``batch_stats``.
-            name: its name.
-            init_fn: makes its first value, ``init_fn(*init_args, **init_kwargs)``. It is given
-                no key: ``self.make_rng`` draws one.
-            *init_args: arguments of ``init_fn``.
-            unbox: whether metadata boxes are taken off the value.
-            **init_kwargs: keyword arguments of ``init_fn``.
-
-        Returns:
-            A handle whose ``value`` reads, and where the collection is mutable, writes.
-
-        Raises:
-            BindingError: called outside of ``setup`` and compact methods, or unbound.
-            NameInUseError: the name is taken.
-            ScopeVariableNotFoundError, ScopeCollectionNotFound: no such variable was passed in.
-
-        >>> import jax, jax.numpy as jnp
-        >>> import linnet.linen as nn
-        >>> class Counter(nn.Module):
-        ...     @nn.compact
-        ...     def __call__(self):
-        ...         count = self.variable('state', 'count', lambda: jnp.zeros((), int))
-        ...         count.value += 1
-        ...         return count.value
-        >>> y, state = Counter().apply({}, mutable=['state'])
-        >>> Counter().apply(state, mutable=['state'])[0]
-        Array(2, dtype=int32, weak_type=True)
-        """
-        scope = self._declare('variable', name, col)
-        variable = scope.variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
-        self._state.children[name] = col
-        return variable
-
-    def _declare(self, kind: str, name: str, col: str) -> Scope:
-        """Checks that a variable may be made here and now; returns the scope that holds it."""
-        scope = self._bound(kind, name)
-        if not binding.may_initialize(self):
-            raise BindingError(kind, name, module_cls=type(self))
-        if binding.name_taken(self, name, collection=col):
-            raise NameInUseError(kind, name, type(self).__name__)
-        return scope
-
-    def _bound(self, kind: str = 'variables', name: str = '', action: str = 'create') -> Scope:
-        """The scope of a bound module."""
-        if self.scope is None:
-            raise BindingError.unbound(kind, name, module_cls=type(self), action=action)
-        return self.scope
-
-    # Variables and keys.
-
-    @property
-    def variables(self) -> VariableDict:
-        """The variables of this module, and those below, by collection."""
-        return self._bound(action='read').variables()
-
-    def get_variable(self, col: str, name: str, default: T | None = None) -> T:
-        """The value of a variable, or ``default``."""
-        return self._bound('variable', name, 'read').get_variable(col, name, default)
-
-    def put_variable(self, col: str, name: str, value: Any) -> None:
-        """Writes a variable.
-
-        Raises:
-            ModifyScopeVariableError: the collection is not mutable.
-        """
-        self._bound('variable', name, 'write').put_variable(col, name, value)
-
-    def has_variable(self, col: str, name: str) -> bool:
-        """Tells whether a variable exists."""
-        return self._bound('variable', name, 'look for').has_variable(col, name)
-
-    def is_mutable_collection(self, col: str) -> bool:
-        """Tells whether variables of a collection can be written."""
-        return self._bound(action='check').is_mutable_collection(col)
-
-    def is_initializing(self) -> bool:
-        """Tells whether this runs in ``init``, which makes variables that do not exist."""
-        return self._bound(action='check').get_flag('initializing', False)
-
-    def make_rng(self, name: str = 'params') -> PRNGKey:
-        """Draws a key: unique to this module's path and to how often it has drawn.
-
-        Args:
-            name: the stream; one that was not given falls back to ``params``.
-
-        Raises:
-            InvalidRngError: neither the stream nor ``params`` was given.
-        """
-        return self._bound('key of the stream', name, 'draw').make_rng(name)
-
-    def has_rng(self, name: str) -> bool:
-        """Tells whether a key was given for the stream ``name`` itself."""
-        return self._bound('key of the stream', name, 'look for').has_rng(name)
-
-    def sow(
-        self,
-        col: str,
-        name: str,
-        value: T,
-        reduce_fn: Callable[[Any, T], Any] = tuple_reduce,
-        init_fn: Callable[[], Any] = tuple_init,
-    ) -> bool:
-        """Stores a value for the caller of ``apply``, where the collection is mutable.
-
-        Args:
-            col: the collection.
-            name: the variable's name.
-            value: the value.
-            reduce_fn: joins what is stored with the value; by default a tuple grows.
-            init_fn: makes what is stored before the first value.
-
-        Returns:
-            Whether it was stored.
-        """
-        scope = self._bound('variable', name, 'sow')
-        if not scope.is_mutable_collection(col):
-            return False
-        if scope.has_variable(col, name):
-            stored = scope.get_variable(col, name)
-        else:
-            scope.reserve(name, col)
-            self._state.children[name] = col
-            stored = init_fn()
-        scope.put_variable(col, name, reduce_fn(stored, value))
-        return True
-
-    def perturb(self, name: str, value: T, collection: str = 'perturbations') -> T:
-        """Adds a variable of zeros to a value, so that its gradient is that of the value.
-
-        Args:
-            name: the variable's name.
-            value: an intermediate value, or a tree of them.
-            collection: the collection; without it the value is returned as it is.
-
-        Raises:
-            ScopeVariableNotFoundError: the collection is there, but not this variable.
-        """
-        scope = self._bound('variable', name, 'perturb')
-        if scope.is_mutable_collection(collection) and not scope.has_variable(collection, name):
-            scope.reserve(name, collection)
-            self._state.children[name] = collection
-            scope.put_variable(collection, name, jax.tree_util.tree_map(jnp.zeros_like, value))
-        if not scope.root.has_collection(collection):
-            return value
-        if not scope.has_variable(collection, name):
-            raise scope.not_found(collection, name)
-        offset = scope.get_variable(collection, name)
-        return jax.tree_util.tree_map(jnp.add, value, offset)
-
-    @property
-    def path(self) -> tuple[str, ...]:
-        """The names from the root module to this one; empty at the root."""
-        return self._bound('path', action='read').path
 
     # Copies.
 
@@ -368,9 +153,7 @@ class Module(ModuleBase):
             self, parent=parent, _deep_clone=_deep_clone, _reset_names=_reset_names, **updates
         )
 
-    def copy(
-        self, *, parent: Any = UNSPECIFIED, name: str | None = None, **updates: Any
-    ) -> Self:
+    def copy(self, *, parent: Any = UNSPECIFIED, name: str | None = None, **updates: Any) -> Self:
         """A copy that becomes a submodule of the module that runs.
 
         Args:
@@ -416,6 +199,7 @@ class Module(ModuleBase):
 
     # Entry.
 
+    @api_boundary
     def apply(
         self,
         variables: VariableDict,
@@ -455,6 +239,7 @@ class Module(ModuleBase):
         )
         return run(variables, *args, **kwargs, rngs=rngs)
 
+    @api_boundary
     def init_with_output(
         self,
         rngs: PRNGKey | RNGSequences,
@@ -478,6 +263,7 @@ class Module(ModuleBase):
         )
         return make(rngs, *args, **kwargs)
 
+    @api_boundary
     def init(
         self,
         rngs: PRNGKey | RNGSequences,
@@ -513,6 +299,7 @@ class Module(ModuleBase):
             **kwargs,
         )[1]
 
+    @api_boundary
     def lazy_init(
         self,
         rngs: PRNGKey | RNGSequences,

@@ -223,9 +223,7 @@ def clone(
         def copied(suffix: str, sub: Any) -> Any:
             if sub._id not in copies:
                 reset = {'name': None} if _reset_names and sub.scope is not None else {}
-                copies[sub._id] = sub.clone(
-                    _deep_clone=copies, _reset_names=_reset_names, **reset
-                )
+                copies[sub._id] = sub.clone(_deep_clone=copies, _reset_names=_reset_names, **reset)
             return copies[sub._id]
 
         for name in module._plan.fields:

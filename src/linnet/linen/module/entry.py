@@ -59,14 +59,12 @@ class _Paths:
         """Records an unbound copy of a module that runs for the first time."""
         scope = module.scope
         if self._tree is None and scope is not None:
-            self._tree = scope.tree
-        if scope is None or scope.tree is not self._tree:
+            self._tree = scope.counts
+        if scope is None or scope.counts is not self._tree:
             return  # of an apply inside this one
         path = '/'.join(scope.path)
         if path not in self.found:
-            self.found[path] = binding.clone(
-                module, _deep_clone=True, _reset_names=True, name=None
-            )
+            self.found[path] = binding.clone(module, _deep_clone=True, _reset_names=True, name=None)
 
     def exit(self, module: Any, method: str, output: Any) -> None:
         """Does nothing: the module was recorded when it began."""

@@ -131,7 +131,8 @@ def _wrap_methods(cls: type) -> None:
             or hasattr(value, 'nowrap')
         ):
             continue
-        setattr(cls, name, wrap_method_once(value) if callable(value) else wrap_descriptor_once(value))
+        wrap = wrap_method_once if callable(value) else wrap_descriptor_once
+        setattr(cls, name, wrap(value))
 
 
 def _explained(init: Callable[..., None]) -> Callable[..., None]:

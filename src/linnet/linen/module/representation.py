@@ -17,6 +17,7 @@ from typing import Any
 
 from linnet._frozen_dict import FrozenDict
 from linnet.linen.module.state import ModuleBase
+from linnet.linen.module.trees import modules_in
 
 
 def module_repr(module: Any) -> str:
@@ -27,11 +28,11 @@ def module_repr(module: Any) -> str:
         for field in dataclasses.fields(cls)
         if field.repr and _is_chosen(module, field)
     ]
-    shown = {id(value) for value in module.__dict__.values()}
+    in_fields = {id(sub) for name in cls._plan.fields for sub in modules_in(getattr(module, name))}
     children = [
         f'({name}): {child!r}'
         for name, child in module._state.children.items()
-        if isinstance(child, ModuleBase) and (id(child) not in shown or name not in cls._plan.fields)
+        if isinstance(child, ModuleBase) and id(child) not in in_fields
     ]
     if not children and sum(map(len, parts)) < 60 and not any('\n' in part for part in parts):
         return f'{cls.__name__}({", ".join(parts)})'

@@ -64,7 +64,6 @@ class ModuleState:
         self.in_setup = False
         self.autoname_cursor = {}
 
-
     def fingerprint(self) -> tuple[Any, ...]:
         """What a method's program may depend on, hashable."""
         cursor = tuple(sorted(self.autoname_cursor.items()))

@@ -17,14 +17,14 @@ Target = TypeVar('Target')
 
 def vmap(
     target: Target,
-    variable_axes: Mapping[CollectionFilter, InOutAxis] = {},  # noqa: B006  never written
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006
+    variable_axes: Mapping[CollectionFilter, InOutAxis] = {},
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},
     in_axes: Any = 0,
     out_axes: Any = 0,
     axis_size: int | None = None,
     axis_name: str | None = None,
     spmd_axis_name: str | None = None,
-    metadata_params: Mapping[Any, Any] = {},  # noqa: B006
+    metadata_params: Mapping[Any, Any] = {},
     methods: Methods = None,
 ) -> Target:
     """``jax.vmap`` of a module: many of it side by side, or one on many examples.
@@ -73,17 +73,17 @@ def vmap(
 
 def scan(
     target: Target,
-    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {},  # noqa: B006
+    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {},
     variable_broadcast: CollectionFilter = False,
     variable_carry: CollectionFilter = False,
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},
     in_axes: Any = 0,
     out_axes: Any = 0,
     length: int | None = None,
     reverse: bool = False,
     unroll: int = 1,
     data_transform: Callable[..., Any] | None = None,
-    metadata_params: Mapping[Any, Any] = {},  # noqa: B006
+    metadata_params: Mapping[Any, Any] = {},
     methods: Methods = None,
     _split_transpose: bool = False,
     check_constancy_invariants: bool = True,
@@ -153,8 +153,8 @@ def remat_scan(
     policy: Callable[..., bool] | None = None,
     variable_broadcast: CollectionFilter = False,
     variable_carry: CollectionFilter = False,
-    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {True: 0},  # noqa: B006
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {True: True},  # noqa: B006
+    variable_axes: Mapping[CollectionFilter, InOutScanAxis] = {True: 0},
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {True: True},
 ) -> Target:
     """Applies a module many times in nested loops, recomputing what is inside.
 

@@ -68,7 +68,7 @@ def while_loop(
     init: Any,
     carry_variables: CollectionFilter = False,
     broadcast_variables: CollectionFilter = True,
-    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},  # noqa: B006  never written
+    split_rngs: Mapping[PRNGSequenceFilter, bool] = {},
 ) -> Any:
     """``jax.lax.while_loop`` of functions of a module.
 

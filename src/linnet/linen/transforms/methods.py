@@ -117,9 +117,7 @@ def _hashable(value: Any) -> Any:
 class _Opened:
     """Clones of captured modules, made when they are first asked for."""
 
-    def __init__(
-        self, originals: list[Any], scopes: Any, known: Mapping[int, Handle]
-    ) -> None:
+    def __init__(self, originals: list[Any], scopes: Any, known: Mapping[int, Handle]) -> None:
         self._originals, self._known = originals, known
         self._scopes = [next(scopes) if o.scope is not None else None for o in originals]
         self._clones: dict[int, Any] = {}

@@ -65,7 +65,7 @@ def map_variables(
 
 def add_metadata_axis(
     target: Target,
-    variable_axes: Mapping[CollectionFilter, InOutAxis] = {},  # noqa: B006  never written
+    variable_axes: Mapping[CollectionFilter, InOutAxis] = {},
     metadata_params: dict[Any, Any] = {},  # noqa: B006
 ) -> Target:
     """Lets a module see boxes of metadata without an axis that they have outside.
