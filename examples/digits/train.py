@@ -1,6 +1,6 @@
 """Trains a small convolutional network to read handwritten digits, and draws what it learnt.
 
-    python examples/digits/train.py --epochs 80 --seed 0 --out out/digits
+    python examples/digits/train.py --epochs 50 --seed 0 --out out/digits
 
 Ctrl-C ends the training early. Either way the parameters of the best epoch are in `best.msgpack`.
 """
@@ -144,7 +144,7 @@ def digest(params: Any) -> str:
 def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--epochs', type=int, default=80, help='passes through the digits')
+    parser.add_argument('--epochs', type=int, default=50, help='passes through the digits')
     parser.add_argument('--seed', type=int, default=0, help='of everything drawn at random')
     parser.add_argument('--out', type=Path, default=Path('out/digits'), help='folder for results')
     parser.add_argument('--no-plot', action='store_true', help='draw no picture')
