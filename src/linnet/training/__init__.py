@@ -1,0 +1,1 @@
+"""Tools for training: what a training loop carries from step to step."""
