@@ -20,7 +20,15 @@ from tests.parity.models import X
 
 LEAVES = ('dense', 'mlp', 'scale', 'dropout', 'noise', 'batch_norm', 'sown', 'counter', 'norm')
 REFERENCES = ('sibling', 'wrapped_sibling', 'wrapped_dense')
-STYLES = ('compact', 'setup_list', 'setup_dict', 'setup_attributes', 'field_list', 'field_dict')
+STYLES = (
+    'compact',
+    'given',
+    'setup_list',
+    'setup_dict',
+    'setup_attributes',
+    'field_list',
+    'field_dict',
+)
 NAMES = (None, None, None, 'a', 'b', 'Dense_1', 'parts_0')
 
 
@@ -56,8 +64,13 @@ def _nodes(children: st.SearchStrategy[Spec]) -> st.SearchStrategy[Spec]:
     )
 
 
-TREES = _nodes(st.recursive(_leaves(), _nodes, max_leaves=8)).map(
-    lambda spec: dataclasses.replace(spec, name=None)
+# A name scope below the root belongs, in the oracle, to whichever module calls first: so the
+# root alone has them.
+ROOTS = st.sampled_from((*STYLES, 'name_scope'))
+TREES = st.builds(
+    lambda spec, kind: dataclasses.replace(spec, kind=kind, name=None),
+    _nodes(st.recursive(_leaves(), _nodes, max_leaves=8)),
+    ROOTS,
 )
 
 
@@ -79,7 +92,9 @@ class Interpreter:
             return self.leaves['wrapper'](self.nn.Dense(4, name='inner'), name=spec.name)
         if spec.kind in ('field_list', 'field_dict'):
             return self._field_holder(spec)
-        if spec.kind in STYLES:
+        if spec.kind == 'given':
+            return self.holders['compact'](spec, made[-2:], name=spec.name)
+        if spec.kind in self.holders:
             return self.holders[spec.kind](spec, name=spec.name)
         if spec.kind == 'dense':
             return self.nn.Dense(4, use_bias=spec.number > 0, name=spec.name)
@@ -111,15 +126,27 @@ def call_in_order(spec: Spec, parts: list[Any], x: Any) -> Any:
 def _holder_classes(nn: Any, interpreter: Interpreter) -> dict[str, Any]:
     class Compact(nn.Module):
         spec: Spec
+        given: Any = ()
 
         @nn.compact
         def __call__(self, x):
-            made: list[Any] = []
+            made = list(self.given)
             for child in self.spec.children:
                 made.append(interpreter.build(child, made))
                 for _ in range(child.calls):
                     x = made[-1](x)
             return x
+
+    class NameScope(nn.Module):
+        spec: Spec
+
+        @nn.compact_name_scope
+        def inner(self, x):
+            return call_in_order(self.spec, interpreter.build_all(self.spec), x)
+
+        @nn.compact
+        def __call__(self, x):
+            return self.inner(nn.Dense(4)(self.inner(x)))
 
     class SetupList(nn.Module):
         spec: Spec
@@ -162,7 +189,7 @@ def _holder_classes(nn: Any, interpreter: Interpreter) -> dict[str, Any]:
             return call_in_order(self.spec, parts, x)
 
     setups = {'setup_list': SetupList, 'setup_dict': SetupDict, 'setup_attributes': SetupAttributes}
-    return {'compact': Compact, 'field': Field, **setups}
+    return {'compact': Compact, 'name_scope': NameScope, 'field': Field, **setups}
 
 
 def _leaf_classes(nn: Any) -> dict[str, Any]:
