@@ -50,13 +50,14 @@ def _frozen(value: Any) -> Any:
 
 def _plain(items: dict[Any, Any]) -> dict[Any, Any]:
     """Copies dicts and the frozen dicts in them into plain nested dicts, in the same order."""
-    return {key: _plain_value(value) for key, value in items.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, FrozenDict):
-        return _plain(value._dict)
-    return _plain(value) if isinstance(value, dict) else value
+    plain = {}
+    for key, value in items.items():
+        if isinstance(value, dict):
+            value = _plain(value)
+        elif FrozenDict in type(value).__mro__:  # an ABC is slow to ask with isinstance
+            value = _plain(value._dict)
+        plain[key] = value
+    return plain
 
 
 class FrozenDict(Mapping[K, V]):

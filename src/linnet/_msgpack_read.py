@@ -13,6 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import msgpack
 import numpy as np
 
 from linnet._msgpack_write import CHUNKED, MAX_DEPTH, NUMERIC_DTYPES, Extension, place
@@ -70,7 +71,12 @@ def unpack_extension(code: int, data: Any) -> Any:
 
 def _fields(data: Any, what: str, *kinds: type) -> list[Any]:
     """Reads the flat list inside an extension."""
-    fields = _Reader(memoryview(data), depth=MAX_DEPTH - 2).whole()
+    try:
+        fields = msgpack.unpackb(
+            data, max_str_len=64, max_array_len=64, max_map_len=0, max_ext_len=0
+        )
+    except ValueError as error:
+        raise SerializationError(f'{what} is not written as one: {error}') from error
     given = [type(field) for field in fields] if type(fields) is list else type(fields)
     if given != list(kinds):
         raise SerializationError(f'{what} is written as {brief(given)} instead of {list(kinds)}')
@@ -134,10 +140,10 @@ def _numbered_values(pieces: dict[Any, Any], name: str) -> list[Any]:
 class _Reader:
     """A position in bytes, and the path in the tree that it stands for."""
 
-    def __init__(self, data: memoryview, depth: int = 0) -> None:
+    def __init__(self, data: memoryview) -> None:
         self.data = data
         self.position = 0
-        self.depth = depth
+        self.depth = 0
         self.path: list[Any] = []
 
     def whole(self) -> Any:
@@ -201,10 +207,7 @@ class _Reader:
 
     def extension(self, size: int) -> Any:
         code = self.number('>b')
-        data = self.take(size)
-        if self.depth + 2 > MAX_DEPTH:
-            raise SerializationError('an extension is nested in another one')
-        return unpack_extension(code, data)
+        return unpack_extension(code, self.take(size))
 
     def array(self, size: int) -> list[Any]:
         self.descend(size, size)

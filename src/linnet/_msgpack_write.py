@@ -44,6 +44,8 @@ def _numeric_dtypes() -> dict[str, np.dtype[Any]]:
 NUMERIC_DTYPES = _numeric_dtypes()
 """The dtypes that an array in a file may have, by name."""
 
+_DTYPE_NAMES = {dtype: name for name, dtype in NUMERIC_DTYPES.items()}
+
 
 def place(path: list[Any]) -> str:
     """Returns the path to a node of the tree as text, the middle of a long one left out.
@@ -84,8 +86,10 @@ def pack_extension(x: Any) -> Any:
     Raises:
         SerializationError: the dtype is not numeric.
     """
-    if isinstance(x, np.ndarray | jax.Array):
-        return msgpack.ExtType(Extension.ARRAY, _array_bytes(np.asarray(x)))
+    if isinstance(x, np.ndarray):
+        return msgpack.ExtType(Extension.ARRAY, _array_bytes(x))
+    if isinstance(x, jax.Array):
+        return pack_extension(_as_numpy(x))
     if isinstance(x, np.generic):
         return msgpack.ExtType(Extension.SCALAR, _array_bytes(np.asarray(x)))
     if isinstance(x, complex):
@@ -94,14 +98,15 @@ def pack_extension(x: Any) -> Any:
 
 
 def _array_bytes(array: np.ndarray[Any, Any]) -> bytes:
-    if NUMERIC_DTYPES.get(array.dtype.name) != array.dtype.newbyteorder('='):
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder('='))
+    name = _DTYPE_NAMES.get(array.dtype)
+    if name is None:
         raise SerializationError(
             f'an array of dtype {array.dtype} has no form in bytes',
             why='only numbers and booleans have',
         )
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder('='))
-    return msgpack.packb((array.shape, array.dtype.name, array.tobytes()), use_bin_type=True)
+    return msgpack.packb((array.shape, name, array.tobytes()), use_bin_type=True)
 
 
 def split_array(array: np.ndarray[Any, Any], chunk_size: int) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class _Writer:
         if type(value) is dict or type(value) is list:
             return self.container(value)
         if isinstance(value, np.ndarray | jax.Array):
-            array = _as_numpy(value)
+            array = value if isinstance(value, np.ndarray) else _as_numpy(value)
             large = array.nbytes > self.chunk_size and not self.lists
             return split_array(array, self.chunk_size) if large else pack_extension(array)
         if isinstance(value, np.generic):
@@ -167,26 +172,24 @@ class _Writer:
             raise SerializationError(f'the keys of a dict cannot be sorted: {error}') from error
 
 
-def _as_numpy(value: Any) -> np.ndarray[Any, Any]:
+def _as_numpy(array: jax.Array) -> np.ndarray[Any, Any]:
     """Fetches an array from the device, where it can be."""
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(array, jax.core.Tracer):
         raise SerializationError(
             'an array is being traced and has no bytes yet',
             mend='serialize outside of jit, grad and vmap',
         )
-    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key):
         raise SerializationError(
-            f'a typed random key ({value.dtype}) has no form in bytes',
+            f'a typed random key ({array.dtype}) has no form in bytes',
             mend='store jax.random.key_data(key), and restore with jax.random.wrap_key_data(data)',
         )
-    if isinstance(value, jax.Array) and not (
-        value.is_fully_addressable or value.is_fully_replicated
-    ):
+    if not (array.is_fully_addressable or array.is_fully_replicated):
         raise SerializationError(
-            f'an array of shape {value.shape} is spread over devices of other processes',
+            f'an array of shape {array.shape} is spread over devices of other processes',
             mend='gather it first: jax.experimental.multihost_utils.process_allgather(tree)',
         )
-    return np.asarray(value)
+    return np.asarray(array)
 
 
 def _no_form(value: Any) -> SerializationError:

@@ -94,20 +94,20 @@ def unflatten_dict(xs: Mapping[Any, Any], sep: str | None = None) -> dict[Any, A
     """
     nested: dict[Any, Any] = {}
     for path, value in _checked(xs, 'unflatten_dict').items():
-        keys = _split(path, sep)
         if sep is None and isinstance(path, str) and len(path) > 1:
             _warn(f'each letter of {path!r} is taken for a key, since unflatten_dict() got no sep')
+        *parents, last = path if type(path) is tuple and path and sep is None else _split(path, sep)
         node = nested
-        for key in keys[:-1]:
+        for key in parents:
             node = node.setdefault(key, {})
             if not isinstance(node, dict):
                 raise DictTypeError(
                     f'the path {path!r} leads through {described(node)}, which is a leaf',
                     why='a part of it is a path as well',
                 )
-        if keys[-1] in node:
+        if last in node:
             _warn(f'the path {path!r} is a part of another path, whose leaf is lost')
-        node[keys[-1]] = {} if isinstance(value, _EmptyNode) else value
+        node[last] = {} if type(value) is _EmptyNode else value
     return nested
 
 
