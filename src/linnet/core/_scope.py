@@ -57,6 +57,10 @@ class Scope:
         flags: values that hold in the whole tree, such as ``initializing``.
     """
 
+    name: Any  # a string; None at a root that was given no name
+    root: Scope
+    counts: Counts
+    flags: Mapping[str, Any]
     reservations: defaultdict[str, set[str | None]]
 
     def __init__(
@@ -163,7 +167,7 @@ class Scope:
 
     def name_reserved(self, name: str, col: str | None = None) -> bool:
         """Tells whether ``name`` is taken, by a child or by a variable of collection ``col``."""
-        taken = self.reservations.get(name)
+        taken = self.reservations.get(name, ())
         return bool(taken) and (col is None or None in taken or col in taken)
 
     def reserve(self, name: str, col: str | None = None) -> None:
@@ -337,7 +341,7 @@ class Scope:
         if part is None:
             if self.parent is None:
                 return _EMPTY
-            part = self.parent._collection(col).get(self.name, _EMPTY)  # type: ignore[call-overload]
+            part = self.parent._collection(col).get(self.name, _EMPTY)
             if part is _EMPTY:
                 return part  # it may come into being later
             if not isinstance(part, (dict, Mapping)):
@@ -354,7 +358,7 @@ class Scope:
             if self.parent is None:
                 part = {}
             else:
-                part = self.parent._mutable_collection(col).setdefault(self.name, {})  # type: ignore[arg-type]
+                part = self.parent._mutable_collection(col).setdefault(self.name, {})
             self._parts[col] = part
         return part
 
@@ -454,7 +458,7 @@ class Scope:
                 raise self.not_found('params', name)
             value = init_fn(self.make_rng('params'), *init_args, **init_kwargs)
             self.put_variable('params', name, value)
-        return meta.unbox(value) if unbox else value  # type: ignore[return-value]
+        return meta.unbox(value) if unbox else value
 
     def _check_shape(
         self,
@@ -489,9 +493,9 @@ class Scope:
         """At a root, the tree of variables itself."""
         return self._parts
 
-    def all_parts(self) -> MutableVariableDict:
+    def all_parts(self) -> dict[str, Any]:
         """This scope's part of every collection that has one."""
-        parts = {col: self._collection(col) for col in self.root._parts}
+        parts: dict[str, Any] = {col: self._collection(col) for col in self.root._parts}
         return {col: part for col, part in parts.items() if part is not _EMPTY}
 
     def variables(self) -> VariableDict | Collection:

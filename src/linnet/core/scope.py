@@ -90,7 +90,8 @@ def bind(
         ApplyScopeInvalidVariablesTypeError: ``variables`` is no dict of dicts with string keys.
         InvalidRngError: ``rngs`` holds something that is no key.
     """
-    tree: MutableVariableDict = {}
+    tree: dict[str, Any] = {}
+    part: Any
     if not isinstance(variables, Mapping):
         raise ApplyScopeInvalidVariablesTypeError(variables=variables)
     for col, part in variables.items():

@@ -69,10 +69,11 @@ def canonicalize_padding(padding: PaddingLike, rank: int) -> LaxPadding:
     """
     if isinstance(padding, str):
         return padding
-    if _is_int(padding):
+    if not isinstance(padding, Sequence) and _is_int(padding):
         return [(padding, padding)] * rank
-    pads = [_pair(p) for p in padding] if isinstance(padding, Sequence) else []
-    if len(pads) != rank or None in pads:
+    pairs = [_pair(p) for p in padding] if isinstance(padding, Sequence) else []
+    pads = [pair for pair in pairs if pair is not None]
+    if len(pads) != rank or len(pairs) != rank:
         raise InvalidOptionError(
             f'padding={padding!r} does not fit a window of {rank} spatial axes',
             why='padding is a name, an int, or for each spatial axis an int or a pair of ints',

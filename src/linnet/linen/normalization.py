@@ -393,7 +393,9 @@ def _split(num_groups: int | None, group_size: int | None, features: int) -> tup
             mend='GroupNorm(num_groups=None, group_size=8)  or  GroupNorm(num_groups=32)',
         )
     by_number = num_groups is not None
-    name, count = ('num_groups', num_groups) if by_number else ('group_size', group_size)
+    name, count = 'group_size', group_size or 0
+    if num_groups is not None:
+        name, count = 'num_groups', num_groups
     check_count(name, count, 1)
     if features % count:
         divisors = [n for n in range(1, features + 1) if features % n == 0]

@@ -240,9 +240,10 @@ def _map_leaves(fn: Any, mdl: Any, *rest: Any) -> Any:
     *options, variables = rest
     flat, treedef = jax.tree_util.tree_flatten_with_path(variables)
     layer = mdl.layer_instance.name
-    return treedef.unflatten(
+    leaves = [
         fn(mdl, *options, '/'.join([layer, *map(_name, keys[1:])]), value) for keys, value in flat
-    )
+    ]
+    return jax.tree_util.tree_unflatten(treedef, leaves)
 
 
 def _name(key: Any) -> str:

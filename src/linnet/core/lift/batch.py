@@ -117,10 +117,10 @@ def scan(
     def wrapper(scopes: Any, init: Any, *args: Any, **kwargs: Any) -> Any:
         _drop_keywords('nn.scan', kwargs)
         edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan')
-        shared, carried, *mapped = edge.variables
+        shared, carried, *rest = edge.variables
         carried, constant = edge.by_mutability(carried)
-        size = length or _axis_size((in_groups, in_axes), (tuple(mapped), args))
-        mapped = relabelled(meta.remove_axis, tuple(mapped), in_groups, metadata_params)
+        size = length or _axis_size((in_groups, in_axes), (tuple(rest), args))
+        mapped = relabelled(meta.remove_axis, tuple(rest), in_groups, metadata_params)
         pure = edge.pure(fn)
 
         def body(shared: Any, carry: Any, mapped: Groups, rngs: Groups, args: Any) -> Any:
@@ -237,7 +237,7 @@ def _axis_size(axes: Any, values: Any) -> int | None:
     return sizes[0] if sizes else None
 
 
-def _split_keys(groups: Groups, splits: Mapping[Any, bool], size: int | None) -> Groups:
+def _split_keys(groups: Groups, splits: Mapping[Any, bool], size: Any) -> Groups:
     """Groups of keys, split where every slice shall have a key of its own."""
 
     def split(key: Any) -> Any:
@@ -273,8 +273,9 @@ def _carry_and_output(y: Any, fn: Callable[..., Any]) -> tuple[Any, Any]:
 
 def _check_carry(before: Any, after: Any) -> None:
     """Says which part of a carry an iteration has changed in structure, shape or dtype."""
-    paths_in, tree_in = jax.tree_util.tree_flatten_with_path(before)
-    paths_out, tree_out = jax.tree_util.tree_flatten_with_path(after)
+    flatten: Any = jax.tree_util.tree_flatten_with_path
+    paths_in, tree_in = flatten(before)
+    paths_out, tree_out = flatten(after)
     names_in = {_carry_name(path): leaf for path, leaf in paths_in}
     names_out = {_carry_name(path): leaf for path, leaf in paths_out}
     changes = [

@@ -212,7 +212,7 @@ def _outermost(scopes: list[Scope]) -> tuple[list[Scope], list[tuple[int, tuple[
             if above in outer:
                 places.append((outer.index(above), tuple(reversed(names))))
                 break
-            names.append(above.name)  # type: ignore[arg-type]
+            names.append(above.name)
     return outer, places
 
 

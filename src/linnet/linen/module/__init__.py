@@ -3,7 +3,6 @@
 from linnet.core.scope import Scope as Scope
 from linnet.core.scope import Variable as Variable
 from linnet.linen.module.base import Module as Module
-from linnet.linen.module.base import module_field as module_field
 from linnet.linen.module.binding import share_scope as share_scope
 from linnet.linen.module.calls import DescriptorWrapper as DescriptorWrapper
 from linnet.linen.module.calls import InterceptorContext as InterceptorContext
@@ -28,6 +27,7 @@ from linnet.linen.module.name_scope import compact_name_scope as compact_name_sc
 from linnet.linen.module.state import ModuleBase as ModuleBase
 from linnet.linen.module.state import ParentDescriptor as ParentDescriptor
 from linnet.linen.module.state import SetupState as SetupState
+from linnet.linen.module.state import module_field as module_field
 from linnet.linen.module.trees import freeze_attribute as _freeze_attr  # noqa: F401
 from linnet.linen.module.trees import suffixed_leaves as _get_suffix_value_pairs  # noqa: F401
 from linnet.linen.module.variables import tuple_init as tuple_init

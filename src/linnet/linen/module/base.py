@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
-
-from typing_extensions import dataclass_transform
+from typing import TYPE_CHECKING, Any, Self
 
 from linnet.core.filters import CollectionFilter, DenyList
 from linnet.core.scope import Scope
 from linnet.core.scope import bind as bind_scope
 from linnet.ids import uuid
 from linnet.linen.module import binding, entry
-from linnet.linen.module.plan import Plan, plan_class
+from linnet.linen.module.plan import plan_class
 from linnet.linen.module.representation import module_repr
-from linnet.linen.module.state import UNCONSTRUCTED, UNSPECIFIED, ModuleState
+from linnet.linen.module.state import UNCONSTRUCTED, UNSPECIFIED, module_field
 from linnet.linen.module.variables import VariableMethods
 from linnet.traceback_util import api_boundary
 from linnet.typing import (
@@ -28,12 +25,6 @@ from linnet.typing import (
 _COPY_PROTOCOL = frozenset(('__copy__', '__deepcopy__', '__getnewargs__', '__getnewargs_ex__'))
 
 
-def module_field(*, kw_only: bool = False, default: Any = ...) -> Any:
-    """A field of a module as type checkers see it; at run time, :func:`dataclasses.field`."""
-    return dataclasses.field(kw_only=kw_only, default=default)
-
-
-@dataclass_transform(field_specifiers=(module_field, dataclasses.field))
 class Module(VariableMethods):
     """The base of all neural network modules.
 
@@ -58,10 +49,13 @@ class Module(VariableMethods):
     (2, 1)
     """
 
-    name = None
-    scope: Scope | None = None
-    _state: ModuleState = UNCONSTRUCTED
-    _plan: Plan
+    if TYPE_CHECKING:  # the fields that every class has; made for each by plan_class
+        name: str | None = module_field(kw_only=True, default=None)
+        parent: Module | Scope | None = module_field(kw_only=True, default=None)
+    else:
+        name = None
+        scope = None
+        _state = UNCONSTRUCTED
 
     def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
         """Makes each subclass a module class.

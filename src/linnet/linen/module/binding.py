@@ -176,7 +176,7 @@ def _lineage(module: Any) -> Iterator[Any]:
     """A module and those around it, outwards."""
     while isinstance(module, ModuleBase):
         yield module
-        module = module.parent  # type: ignore[assignment]
+        module = module.parent  # type: ignore[attr-defined]
 
 
 def try_setup(module: Any) -> None:
@@ -218,7 +218,7 @@ def clone(
     attributes.update(parent=parent, name=module.name)
     attributes.update(updates)
     if _deep_clone is not False:
-        copies: dict[Any, Any] = {} if _deep_clone is True else _deep_clone  # type: ignore[assignment]
+        copies: dict[Any, Any] = {} if _deep_clone is True else _deep_clone
 
         def copied(suffix: str, sub: Any) -> Any:
             if sub._id not in copies:

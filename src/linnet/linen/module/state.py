@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import weakref
 from typing import Any
 
+from typing_extensions import dataclass_transform
 
+
+def module_field(*, kw_only: bool = False, default: Any = ...) -> Any:
+    """A field of a module as type checkers see it; at run time, :func:`dataclasses.field`."""
+    return dataclasses.field(kw_only=kw_only, default=default)
+
+
+@dataclass_transform(field_specifiers=(module_field, dataclasses.field))
 class ModuleBase:
     """Marks modules, for code below :class:`~linnet.linen.module.base.Module`."""
 
     scope: Any
-    name: str | None
-    parent: Any
     _state: ModuleState
+    _plan: Any
     _id: Any
 
 

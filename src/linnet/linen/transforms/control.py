@@ -85,11 +85,12 @@ def while_loop(
             named is not seen.
     """
     call = Call(mdl, (init,), {}, name='nn.while_loop')
+    (init,) = call.args
     return lift.while_loop(
         call.on_scopes(cond_fn),
         call.on_scopes(body_fn),
         call.scopes,
-        *call.args,
+        init,
         carry_variables=carry_variables,
         broadcast_variables=broadcast_variables,
         split_rngs=split_rngs,

@@ -12,7 +12,6 @@ from linnet.core import lift, meta
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.linen.transforms.methods import Methods, lift_function
 from linnet.linen.transforms.methods import lift as lift_target
-from linnet.typing import InOutAxis
 
 Target = TypeVar('Target')
 
@@ -65,7 +64,7 @@ def map_variables(
 
 def add_metadata_axis(
     target: Target,
-    variable_axes: Mapping[CollectionFilter, InOutAxis] = {},
+    variable_axes: Mapping[CollectionFilter, int] = {},
     metadata_params: dict[Any, Any] = {},  # noqa: B006
 ) -> Target:
     """Lets a module see boxes of metadata without an axis that they have outside.
