@@ -528,6 +528,8 @@ def test_the_functions_for_extensions_work_with_msgpack_itself():
     assert restored['b'] == tree['b']
     same_array(restored['a'], tree['a'])
     assert serialization._msgpack_ext_pack(3) == 3
+    packed = serialization._msgpack_ext_pack(jnp.ones(2))
+    assert packed == serialization._msgpack_ext_pack(np.ones(2, np.float32))
 
 
 # Drawn trees and drawn bytes.
