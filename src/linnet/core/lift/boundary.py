@@ -87,10 +87,13 @@ class Boundary:
         """Inner scopes that hold these variables and keys, one for each outer scope."""
         inner = []
         for i, outer in enumerate(self.outer):
+            writable = (mutable or self._mutable)[i]
+            parts = {col: part for group in variables for col, part in group[i].items()}
             scope = outer.inner(
-                {col: part for group in variables for col, part in group[i].items()},
+                # Copies: variables that are closed over are entered once for each branch.
+                {c: unfreeze(p) if in_filter(writable, c) else p for c, p in parts.items()},
                 {stream: key for group in rngs for stream, key in group[i].items()},
-                mutable=(mutable or self._mutable)[i],
+                mutable=writable,
                 boundary=self,
             )
             inner.append(scope)

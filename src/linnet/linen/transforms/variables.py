@@ -77,7 +77,7 @@ def add_metadata_axis(
     for collections, axis in variable_axes.items():
         remove = functools.partial(meta.remove_axis, index=axis, params=metadata_params)
         add = functools.partial(meta.add_axis, index=axis, params=metadata_params)
-        target = map_variables(target, collections, remove, add, init=True, mutable=True)
+        target = map_variables(target, collections, remove, add, mutable=True)
     return target
 
 
