@@ -32,10 +32,11 @@ def initial_shapes(
         fresh: trace even if the answer is known, for an initialiser that is not pure.
     """
     try:
-        memo = _known.get(init_fn)
+        owner, static = _identity(init_fn)
+        memo = _known.get(owner)
         if memo is None:
-            memo = _known[init_fn] = {}
-        key = (args, tuple(kwargs.items())) if kwargs else args
+            memo = _known[owner] = {}
+        key = (static, args, tuple(kwargs.items())) if kwargs else (static, args)
         if not fresh:
             shapes = memo.get(key)
             if shapes is not None:
@@ -44,6 +45,24 @@ def initial_shapes(
         return _trace(init_fn, args, kwargs)
     shapes = memo[key] = _trace(init_fn, args, kwargs)
     return shapes
+
+
+def _identity(init_fn: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What an initialiser is known by: an object that lives on, and what it was made from.
+
+    A wrapper that declares what it wraps and its own arguments is known by them; a function that
+    a factory of JAX returns, by its code and the arguments of the factory. So one that is made
+    anew in each call is recognised.
+    """
+    static: tuple[Any, ...] = ()
+    while hasattr(init_fn, 'static_arguments'):
+        static = (*static, type(init_fn), init_fn.static_arguments)
+        init_fn = init_fn.__wrapped__
+    closure = getattr(init_fn, '__closure__', None)
+    if closure and init_fn.__module__.startswith('jax.'):
+        static = (*static, *[cell.cell_contents for cell in closure])
+        init_fn = init_fn.__code__
+    return init_fn, static
 
 
 def leaf_shapes(value: Any) -> _Shapes:

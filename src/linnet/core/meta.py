@@ -226,6 +226,11 @@ class _PartitioningInit:
     def __wrapped__(self) -> Callable[..., Any]:
         return self.fn
 
+    @property
+    def static_arguments(self) -> tuple[Any, ...]:
+        """What tells it from others around the same initialiser."""
+        return self.names, self.mesh
+
     def __call__(self, *args: Any, **kwargs: Any) -> Partitioned[Any]:
         return Partitioned(self.fn(*args, **kwargs), self.names, self.mesh)
 

@@ -205,6 +205,15 @@ class FlatInitializer:
     base: Initializer
     flat_shape: tuple[int, ...]
 
+    @property
+    def __wrapped__(self) -> Initializer:
+        return self.base
+
+    @property
+    def static_arguments(self) -> tuple[int, ...]:
+        """What tells it from others around the same initialiser."""
+        return self.flat_shape
+
     def __call__(self, key: jax.Array, shape: Shape, dtype: Dtype = jnp.float32) -> Any:
         flat = self.base(key, self.flat_shape, dtype)
         return jax.tree_util.tree_map(lambda x: jnp.reshape(x, shape), flat)
