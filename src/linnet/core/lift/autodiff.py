@@ -26,20 +26,7 @@ def vjp(
 ) -> Any:
     """``jax.vjp`` of a function of scopes, with derivatives by variables too.
 
-    Args:
-        fn: ``fn(scope, *primals)``; where ``has_aux``, it returns a pair of what is
-            differentiated and what is not.
-        scope: a scope, or a tree of scopes.
-        *primals: where to differentiate.
-        has_aux: whether ``fn`` returns a pair.
-        reduce_axes: kept for compatibility.
-        vjp_variables: the collections by which to differentiate.
-        variables: the collections that ``fn`` sees.
-        rngs: the streams that it sees.
-
-    Returns:
-        ``(y, bwd)`` or ``(y, bwd, aux)``; ``bwd(cotangent)`` returns the derivatives by the
-        variables and by each primal.
+    The arguments are explained at :func:`linnet.linen.vjp`.
     """
     del reduce_axes
     others = subtract_filters(variables, vjp_variables)
@@ -69,17 +56,8 @@ def value_and_grad(
 ) -> Any:
     """The value of a function of scopes and its gradient by the primals, not by variables.
 
-    Args:
-        fn: ``fn(scope, *primals)``, a scalar; where ``has_aux``, a pair of it and anything.
-        scope: a scope, or a tree of scopes.
-        *primals: where to differentiate.
-        has_aux: whether ``fn`` returns a pair.
-        reduce_axes: kept for compatibility.
-        variables: the collections that ``fn`` sees.
-        rngs: the streams that it sees.
-
-    Returns:
-        ``(y, gradients)`` or ``(y, aux, gradients)``; one gradient for each primal, in a tuple.
+    The arguments are explained at :func:`linnet.linen.value_and_grad`. With ``has_aux`` it
+    returns ``(y, aux, gradients)``.
     """
     y, backward, *aux = vjp(
         fn,
@@ -111,18 +89,7 @@ def jvp(
 ) -> tuple[Any, Any]:
     """``jax.jvp`` of a function of scopes, along a direction of variables too.
 
-    Args:
-        fn: ``fn(scope, *primals)``.
-        scope: a scope, or a tree of scopes.
-        primals: where to differentiate.
-        tangents: the direction, as ``primals``.
-        variable_tangents: the direction of the variables, ``{collection: tree}``; for a tree of
-            scopes one such dict for each. Collections that are absent stay as they are.
-        variables: the collections that ``fn`` sees.
-        rngs: the streams that it sees.
-
-    Returns:
-        ``fn``'s result and its derivative.
+    The arguments are explained at :func:`linnet.linen.jvp`.
     """
     lone = isinstance(variable_tangents, Mapping)
     directions = (variable_tangents,) if lone else tuple(variable_tangents)
@@ -149,13 +116,7 @@ def custom_vjp(
 ) -> Callable[..., Any]:
     """``jax.custom_vjp`` of a function of scopes.
 
-    Args:
-        fn: ``fn(scope, *args)``.
-        forward_fn: ``forward_fn(scope, *args)``, a pair of the result and residuals.
-        backward_fn: ``backward_fn(*nondiff_args, residuals, cotangent)``, the derivatives by the
-            variables and by each other argument.
-        grad_vars: the collections that have derivatives.
-        nondiff_argnums: arguments without derivatives; the scope is argument 0.
+    The arguments are explained at :func:`linnet.linen.custom_vjp`.
     """
     static = (nondiff_argnums,) if isinstance(nondiff_argnums, int) else tuple(nondiff_argnums)
 

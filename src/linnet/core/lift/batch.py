@@ -33,18 +33,7 @@ def vmap(
 ) -> Callable[..., Any]:
     """``jax.vmap`` of a function of scopes.
 
-    Args:
-        fn: a function whose first argument is a scope, or a tree of scopes.
-        variable_axes: by filter of collections, the axis of each variable that is mapped; ``None``
-            shares the variable; ``In`` and ``Out`` give one direction. Others are not seen.
-        split_rngs: by filter of streams, whether every slice gets a key of its own. Others are
-            not seen.
-        in_axes: the axis of each argument that is mapped.
-        out_axes: the axis of the results.
-        axis_size: the size of the axis, where no argument tells it.
-        axis_name: a name for collectives inside.
-        spmd_axis_name: the mesh axis over which the mapped axis is sharded.
-        metadata_params: what boxes of metadata are told about the axis, such as its name.
+    The arguments are explained at :func:`linnet.linen.vmap`.
     """
     axes_in, axes_out = _split_in_out(variable_axes)
     rng_axes = tuple(0 if split else None for split in split_rngs.values())
@@ -90,23 +79,7 @@ def scan(
 ) -> Callable[..., Any]:
     """``jax.lax.scan`` of a function of scopes, over any axis.
 
-    Args:
-        fn: the body, ``fn(scopes, carry, *xs) -> (carry, ys)``.
-        variable_axes: by filter of collections, the axis along which iterations have variables of
-            their own. Collections that no argument names are not seen.
-        variable_broadcast: the collections that all iterations share, and none changes.
-        variable_carry: the collections that an iteration hands to the next.
-        split_rngs: by filter of streams, whether every iteration gets a key of its own; with
-            ``False`` all have the same. Others are not seen.
-        in_axes: the axis of each argument after the carry, or ``broadcast``.
-        out_axes: the axis along which results are stacked.
-        length: the number of iterations, where no scanned value tells it.
-        reverse: whether to begin at the end.
-        unroll: how many iterations are compiled in a row.
-        data_transform: applied to the groups of variables and keys inside the loop.
-        metadata_params: what boxes of metadata are told about the axis, such as its name.
-        check_constancy_invariants: whether a first pass makes variables of ``variable_broadcast``
-            and checks that results without an axis do not change.
+    The arguments are explained at :func:`linnet.linen.scan`.
     """
     axes_in, axes_out = _split_in_out(variable_axes)
     filters_in = (variable_broadcast, variable_carry, *axes_in)
@@ -172,14 +145,7 @@ def remat_scan(
 
     With lengths ``(n, m)`` the backward pass keeps ``n + m`` values in place of ``n * m``.
 
-    Args:
-        body_fn: ``body_fn(scopes, *carry) -> carry``.
-        lengths: iterations of the loops, the outermost first.
-        policy: which values the backward pass keeps, of :mod:`jax.checkpoint_policies`.
-        variable_broadcast: as in :func:`scan`.
-        variable_carry: as in :func:`scan`.
-        variable_axes: as in :func:`scan`.
-        split_rngs: as in :func:`scan`.
+    The arguments are explained at :func:`linnet.linen.remat_scan`.
     """
     loop = functools.partial(
         scan,

@@ -29,14 +29,7 @@ def cond(
 ) -> Any:
     """``jax.lax.cond`` of functions of scopes.
 
-    Args:
-        pred: a boolean scalar.
-        true_fun: called as ``true_fun(scope, *operands)`` where ``pred`` holds.
-        false_fun: called where not; it must return, and leave as variables, the same shapes.
-        scope: a scope, or a tree of scopes.
-        *operands: arguments of both.
-        variables: the collections that the functions see.
-        rngs: the streams that they see.
+    The arguments are explained at :func:`linnet.linen.cond`.
     """
     edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.cond')
     branches = (true_fun, false_fun)
@@ -53,13 +46,7 @@ def switch(
 ) -> Any:
     """``jax.lax.switch`` of functions of scopes.
 
-    Args:
-        index: an integer scalar; out of range it is clamped.
-        branches: functions, called as ``branch(scope, *operands)``.
-        scope: a scope, or a tree of scopes.
-        *operands: arguments of all branches.
-        variables: the collections that the functions see.
-        rngs: the streams that they see.
+    The arguments are explained at :func:`linnet.linen.switch`.
     """
     edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.switch')
     return _choose(lambda *pure: lax.switch(index, pure, *operands), edge, branches)
@@ -86,15 +73,7 @@ def while_loop(
 ) -> Any:
     """``jax.lax.while_loop`` of functions of scopes.
 
-    Args:
-        cond_fn: ``cond_fn(scope, carry)``, whether to go on; it cannot change variables.
-        body_fn: ``body_fn(scope, carry) -> carry``.
-        scope: a scope, or a tree of scopes.
-        init: the first carry.
-        carry_variables: the collections that an iteration hands to the next.
-        broadcast_variables: the other collections that the functions see.
-        split_rngs: by filter of streams, whether every iteration gets a key of its own. Others
-            are not seen.
+    The arguments are explained at :func:`linnet.linen.while_loop`.
     """
     filters = (carry_variables, broadcast_variables)
     edge = Boundary(scope, filters, (carry_variables,), tuple(split_rngs), 'nn.while_loop')

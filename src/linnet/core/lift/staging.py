@@ -23,15 +23,8 @@ def checkpoint(
 ) -> Callable[..., Any]:
     """``jax.checkpoint`` of a function of scopes: the backward pass computes it again.
 
-    Args:
-        fn: a function whose first argument is a scope, or a tree of scopes.
-        variables: the collections that ``fn`` sees.
-        rngs: the streams that ``fn`` sees.
-        concrete: kept for compatibility.
-        prevent_cse: whether the compiler is kept from sharing the two computations; not needed
-            inside ``scan``.
-        static_argnums: arguments that are not traced; the one after the scope is argument 0.
-        policy: which values the backward pass keeps, of :mod:`jax.checkpoint_policies`.
+    The arguments are explained at :func:`linnet.linen.checkpoint`. ``static_argnums`` does not count the scope: 0 is the
+    argument after it.
     """
     del concrete
     static = _after(static_argnums, 2)
@@ -163,15 +156,7 @@ def jit(
 ) -> Callable[..., Any]:
     """``jax.jit`` of a function of scopes.
 
-    Args:
-        fn: a function whose first argument is a scope, or a tree of scopes.
-        variables: the collections that ``fn`` sees.
-        rngs: the streams that ``fn`` sees; it gets keys of its own, drawn from them.
-        static_argnums: arguments on whose value the program depends; the scope is argument 0.
-        static_argnames: the same for keyword arguments.
-        donate_argnums: arguments whose memory may be used for results.
-        device: kept for compatibility.
-        backend: kept for compatibility.
+    The arguments are explained at :func:`linnet.linen.jit`. ``static_argnums`` counts the scope as 0.
     """
     del device, backend
     static, donated = _after(static_argnums, -1), _after(donate_argnums, -1)

@@ -27,15 +27,7 @@ def map_variables(
 ) -> Callable[..., Any]:
     """Lets a function see some collections through a map.
 
-    Args:
-        fn: a function whose first argument is a scope, or a tree of scopes.
-        mapped_collections: the collections that are mapped.
-        map_in_fn: from what is stored to what ``fn`` sees, both ``{collection: tree}``.
-        map_out_fn: from what ``fn`` leaves to what is stored.
-        init: whether ``fn`` may make variables of the mapped collections.
-        mutable: whether ``fn`` may change them.
-        rngs: the streams that ``fn`` sees.
-        variables: the other collections that ``fn`` sees.
+    The arguments are explained at :func:`linnet.linen.map_variables`.
     """
     others = subtract_filters(variables, mapped_collections)
     written = init or mutable
@@ -99,10 +91,7 @@ def fold_rngs(
 ) -> Callable[..., Any]:
     """Gives a function keys of its own, drawn from those outside, one for each stream.
 
-    Args:
-        fn: a function whose first argument is a scope, or a tree of scopes.
-        variables: the collections that ``fn`` sees.
-        rngs: the streams that ``fn`` sees.
+    The arguments are explained at :func:`linnet.linen.fold_rngs`.
     """
 
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
