@@ -53,7 +53,9 @@ PAGE = {
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch
         linnet.linen.transforms.control linnet.linen.transforms.staging
         linnet.linen.transforms.variables linnet.linen.reparam linnet.linen.normalization
-        linnet.linen.attention linnet.linen.transforms linnet.linen
+        linnet.linen.attention linnet.linen._rnn_cells linnet.linen._rnn_cells_gated
+        linnet.linen._rnn_cells_lstm linnet.linen.rnn_cells linnet.linen._sequences
+        linnet.linen.recurrent linnet.linen.transforms linnet.linen
     """,
     'tools': """
         linnet.training linnet.training.train_state linnet
@@ -61,7 +63,7 @@ PAGE = {
 }
 
 # Doors: they bring names together, and define nothing. Packages are doors too.
-DOORS = {'linnet.core.frozen_dict', 'linnet.linen.linear'}
+DOORS = {'linnet.core.frozen_dict', 'linnet.linen.linear', 'linnet.linen.rnn_cells'}
 
 # Imports inside functions of what stands further down the page, each with its reason.
 LAZY = {

@@ -22,6 +22,7 @@ from linnet.linen import linear as linear
 from linnet.linen import module as module
 from linnet.linen import normalization as normalization
 from linnet.linen import pooling as pooling
+from linnet.linen import recurrent as recurrent
 from linnet.linen import stochastic as stochastic
 from linnet.linen import transforms as transforms
 from linnet.linen._conv import Conv as Conv
@@ -31,6 +32,13 @@ from linnet.linen._dense import Dense as Dense
 from linnet.linen._dense import DenseGeneral as DenseGeneral
 from linnet.linen._dense import Einsum as Einsum
 from linnet.linen._embed import Embed as Embed
+from linnet.linen._rnn_cells import RNNCellBase as RNNCellBase
+from linnet.linen._rnn_cells_gated import GRUCell as GRUCell
+from linnet.linen._rnn_cells_gated import MGUCell as MGUCell
+from linnet.linen._rnn_cells_gated import SimpleCell as SimpleCell
+from linnet.linen._rnn_cells_lstm import ConvLSTMCell as ConvLSTMCell
+from linnet.linen._rnn_cells_lstm import LSTMCell as LSTMCell
+from linnet.linen._rnn_cells_lstm import OptimizedLSTMCell as OptimizedLSTMCell
 from linnet.linen.activation import PReLU as PReLU
 from linnet.linen.activation import celu as celu
 from linnet.linen.activation import elu as elu
@@ -98,6 +106,8 @@ from linnet.linen.pooling import avg_pool as avg_pool
 from linnet.linen.pooling import max_pool as max_pool
 from linnet.linen.pooling import min_pool as min_pool
 from linnet.linen.pooling import pool as pool
+from linnet.linen.recurrent import RNN as RNN
+from linnet.linen.recurrent import Bidirectional as Bidirectional
 from linnet.linen.reparam import SpectralNorm as SpectralNorm
 from linnet.linen.reparam import WeightNorm as WeightNorm
 from linnet.linen.stochastic import Dropout as Dropout
@@ -123,7 +133,9 @@ from linnet.linen.transforms import while_loop as while_loop
 __all__ = [
     'BatchApply',
     'BatchNorm',
+    'Bidirectional',
     'Conv',
+    'ConvLSTMCell',
     'ConvLocal',
     'ConvTranspose',
     'Dense',
@@ -133,18 +145,25 @@ __all__ = [
     'Einsum',
     'Embed',
     'FrozenDict',
+    'GRUCell',
     'GroupNorm',
     'InstanceNorm',
+    'LSTMCell',
     'LayerNorm',
+    'MGUCell',
     'Module',
     'MultiHeadAttention',
     'MultiHeadDotProductAttention',
+    'OptimizedLSTMCell',
     'PARTITION_NAME',
     'PReLU',
     'Partitioned',
     'RMSNorm',
+    'RNN',
+    'RNNCellBase',
     'SelfAttention',
     'Sequential',
+    'SimpleCell',
     'SpectralNorm',
     'Variable',
     'WeightNorm',
@@ -208,6 +227,7 @@ __all__ = [
     'override_named_call',
     'pool',
     'pooling',
+    'recurrent',
     'relu',
     'relu6',
     'remat',
