@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from tests.parity.harness import Library
 from tests.parity.models import X
@@ -18,13 +18,19 @@ Mistake = Callable[[Library], Any]
 MISTAKES: dict[str, Mistake] = {}
 
 
+def load_all() -> None:
+    """Imports every file of mistakes, which fills the registry."""
+    for subject in ('runs', 'corners'):
+        importlib.import_module(f'tests.parity.mistakes_{subject}')
+
+
 def mistake(run: Mistake) -> Mistake:
     """Registers a program that must fail."""
     MISTAKES[run.__name__] = run
     return run
 
 
-def _run(nn: Any, body: Callable[..., Any], setup: Callable[..., Any] | None = None) -> Any:
+def run_compact(nn: Any, body: Callable[..., Any], setup: Callable[..., Any] | None = None) -> Any:
     """Initialises a model whose compact ``__call__`` is ``body(self, x)``."""
 
     class Net(nn.Module):
@@ -110,7 +116,7 @@ def path_of_unbound(lib: Library) -> Any:
 
 @mistake
 def hash_of_bound(lib: Library) -> Any:
-    return _run(lib.nn, lambda self, x: hash(self))
+    return run_compact(lib.nn, lambda self, x: hash(self))
 
 
 @mistake
@@ -169,19 +175,19 @@ def compact_outside_a_class(lib: Library) -> Any:
 @mistake
 def same_name_twice(lib: Library) -> Any:
     nn = lib.nn
-    return _run(nn, lambda self, x: nn.Dense(3, name='a')(nn.Dense(3, name='a')(x)))
+    return run_compact(nn, lambda self, x: nn.Dense(3, name='a')(nn.Dense(3, name='a')(x)))
 
 
 @mistake
 def given_name_of_a_later_automatic_one(lib: Library) -> Any:
     nn = lib.nn
-    return _run(nn, lambda self, x: nn.Dense(3)(nn.Dense(3, name='Dense_0')(x)))
+    return run_compact(nn, lambda self, x: nn.Dense(3)(nn.Dense(3, name='Dense_0')(x)))
 
 
 @mistake
 def given_name_of_an_earlier_automatic_one(lib: Library) -> Any:
     nn = lib.nn
-    return _run(nn, lambda self, x: nn.Dense(3, name='Dense_0')(nn.Dense(3)(x)))
+    return run_compact(nn, lambda self, x: nn.Dense(3, name='Dense_0')(nn.Dense(3)(x)))
 
 
 @mistake
@@ -189,7 +195,7 @@ def name_of_a_setup_attribute(lib: Library) -> Any:
     def setup(self):
         self.layer = lib.nn.Dense(3)
 
-    return _run(lib.nn, lambda self, x: lib.nn.Dense(3, name='layer')(x), setup)
+    return run_compact(lib.nn, lambda self, x: lib.nn.Dense(3, name='layer')(x), setup)
 
 
 @mistake
@@ -198,7 +204,7 @@ def param_twice(lib: Library) -> Any:
         self.param('w', jax.random.normal, (2,))
         return self.param('w', jax.random.normal, (2,))
 
-    return _run(lib.nn, body)
+    return run_compact(lib.nn, body)
 
 
 @mistake
@@ -207,7 +213,7 @@ def variable_twice(lib: Library) -> Any:
         self.variable('state', 'w', jnp.zeros, (2,))
         return self.variable('state', 'w', jnp.zeros, (2,)).value
 
-    return _run(lib.nn, body)
+    return run_compact(lib.nn, body)
 
 
 @mistake
@@ -216,7 +222,7 @@ def param_named_like_a_submodule(lib: Library) -> Any:
         lib.nn.Dense(3, name='a')(x)
         return self.param('a', jax.random.normal, ())
 
-    return _run(lib.nn, body)
+    return run_compact(lib.nn, body)
 
 
 @mistake
@@ -225,7 +231,7 @@ def submodule_named_like_a_param(lib: Library) -> Any:
         self.param('a', jax.random.normal, ())
         return lib.nn.Dense(3, name='a')(x)
 
-    return _run(lib.nn, body)
+    return run_compact(lib.nn, body)
 
 
 @mistake
@@ -234,7 +240,7 @@ def setup_names_twice(lib: Library) -> Any:
         self.a = lib.nn.Dense(3)
         self.b = lib.nn.Dense(3, name='a')
 
-    return _run(lib.nn, lambda self, x: self.b(self.a(x)), setup)
+    return run_compact(lib.nn, lambda self, x: self.b(self.a(x)), setup)
 
 
 @mistake
@@ -245,7 +251,7 @@ def parent_of_no_kind(lib: Library) -> Any:
 @mistake
 def name_without_parent_of_its_own(lib: Library) -> Any:
     nn = lib.nn
-    return _run(nn, lambda self, x: nn.Dense(3, parent=x)(x))
+    return run_compact(nn, lambda self, x: nn.Dense(3, parent=x)(x))
 
 
 # Classes and attributes.
@@ -257,7 +263,7 @@ def attribute_set_in_compact(lib: Library) -> Any:
         self.extra = x
         return x
 
-    return _run(lib.nn, body)
+    return run_compact(lib.nn, body)
 
 
 @mistake
@@ -266,7 +272,7 @@ def submodule_set_in_compact(lib: Library) -> Any:
         self.layer = lib.nn.Dense(3)
         return self.layer(x)
 
-    return _run(lib.nn, body)
+    return run_compact(lib.nn, body)
 
 
 @mistake
@@ -274,7 +280,7 @@ def field_set_in_setup(lib: Library) -> Any:
     def setup(self):
         self.width = 5
 
-    return _run(lib.nn, lambda self, x: x, setup)
+    return run_compact(lib.nn, lambda self, x: x, setup)
 
 
 @mistake
@@ -286,7 +292,7 @@ def attribute_of_a_child_set(lib: Library) -> Any:
         self.child.features = 4
         return self.child(x)
 
-    return _run(lib.nn, body, setup)
+    return run_compact(lib.nn, body, setup)
 
 
 @mistake
@@ -298,7 +304,7 @@ def item_of_a_setup_list_set(lib: Library) -> Any:
         self.layers[0] = lib.nn.Dense(4)
         return x
 
-    return _run(lib.nn, body, setup)
+    return run_compact(lib.nn, body, setup)
 
 
 @mistake
@@ -361,7 +367,7 @@ def positional_keyword_only_field(lib: Library) -> Any:
 
 @mistake
 def unknown_attribute(lib: Library) -> Any:
-    return _run(lib.nn, lambda self, x: self.hiden)
+    return run_compact(lib.nn, lambda self, x: self.hiden)
 
 
 @mistake
@@ -386,181 +392,3 @@ def property_reads_unknown_attribute(lib: Library) -> Any:
 @mistake
 def unknown_option_of_clone(lib: Library) -> Any:
     return lib.nn.Dense(3).clone(fetures=4)
-
-
-# How a module is run.
-
-
-@mistake
-def unknown_method_name(lib: Library) -> Any:
-    return lib.nn.Dense(3).init(KEY, X, method='encode')
-
-
-@mistake
-def method_name_of_a_field(lib: Library) -> Any:
-    return lib.nn.Dense(3).init(KEY, X, method='features')
-
-
-@mistake
-def method_that_is_no_function(lib: Library) -> Any:
-    return lib.nn.Dense(3).init(KEY, X, method=3)
-
-
-@mistake
-def method_that_is_a_module(lib: Library) -> Any:
-    return lib.nn.Dense(3).init(KEY, X, method=lib.nn.Dense(4))
-
-
-@mistake
-def no_call_method(lib: Library) -> Any:
-    class Net(lib.nn.Module):
-        def encode(self, x):
-            return x
-
-    return Net().init(KEY, X)
-
-
-@mistake
-def too_few_arguments(lib: Library) -> Any:
-    return lib.nn.Dense(3).init(KEY)
-
-
-@mistake
-def too_many_arguments(lib: Library) -> Any:
-    return lib.nn.Dense(3).init(KEY, X, X)
-
-
-_KEYS = {
-    'int': 0,
-    'none': None,
-    'text': 'params',
-    'list': [KEY],
-    'floats': np.ones(2, np.float32),
-    'split': jax.random.split(KEY),
-    'dict_of_ints': {'params': 0},
-    'dict_of_split': {'params': jax.random.split(KEY)},
-    'dict_of_raw_split': {'params': jax.random.split(jax.random.PRNGKey(0))},
-    'numbered': {0: KEY},
-}
-for _name, _key in _KEYS.items():
-    MISTAKES[f'init_with_key_{_name}'] = lambda lib, key=_key: lib.nn.Dense(3).init(key, X)
-    if _key is not None:
-        MISTAKES[f'apply_with_key_{_name}'] = lambda lib, key=_key: lib.nn.Dense(3).apply(
-            lib.nn.Dense(3).init(KEY, X), X, rngs=key
-        )
-
-
-@mistake
-def init_without_params_stream(lib: Library) -> Any:
-    return lib.nn.Dense(3).init({'dropout': KEY}, X)
-
-
-@mistake
-def dropout_without_key(lib: Library) -> Any:
-    return lib.nn.Dropout(0.5, deterministic=False).apply({}, X)
-
-
-@mistake
-def dropout_with_another_stream(lib: Library) -> Any:
-    return lib.nn.Dropout(0.5, deterministic=False).apply({}, X, rngs={'dropuot': KEY})
-
-
-@mistake
-def batch_stats_immutable(lib: Library) -> Any:
-    norm = lib.nn.BatchNorm(use_running_average=False)
-    return norm.apply(norm.init(KEY, X), X)
-
-
-@mistake
-def write_to_immutable_params(lib: Library) -> Any:
-    class Net(lib.nn.Module):
-        @lib.nn.compact
-        def __call__(self, x):
-            w = self.variable('params', 'w', jnp.ones, (4,))
-            w.value = w.value + 1
-            return x
-
-    return Net().apply(Net().init(KEY, X), X)
-
-
-@mistake
-def put_to_immutable(lib: Library) -> Any:
-    class Net(lib.nn.Module):
-        def __call__(self, x):
-            self.put_variable('cache', 'x', x)
-
-    return Net().apply({}, X)
-
-
-@mistake
-def params_missing(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply({}, X)
-
-
-@mistake
-def params_empty(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply({'params': {}}, X)
-
-
-@mistake
-def one_param_missing(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply({'params': {'bias': np.ones(3, np.float32)}}, X)
-
-
-@mistake
-def collection_missing(lib: Library) -> Any:
-    norm = lib.nn.BatchNorm(use_running_average=True)
-    return norm.apply({'params': norm.init(KEY, X)['params']}, X)
-
-
-@mistake
-def variable_missing(lib: Library) -> Any:
-    norm = lib.nn.BatchNorm(use_running_average=True)
-    params = norm.init(KEY, X)['params']
-    return norm.apply({'params': params, 'batch_stats': {'mean': np.ones(4)}}, X)
-
-
-@mistake
-def param_of_wrong_shape(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply({'params': {'kernel': np.ones((5, 3)), 'bias': np.ones(3)}}, X)
-
-
-@mistake
-def params_doubled(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply({'params': lib.nn.Dense(3).init(KEY, X)}, X)
-
-
-@mistake
-def variables_with_an_array(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply({'params': X}, X)
-
-
-@mistake
-def no_such_mutable_filter(lib: Library) -> Any:
-    return lib.nn.Dense(3).apply(lib.nn.Dense(3).init(KEY, X), X, mutable=1.5)
-
-
-@mistake
-def merge_of_no_values(lib: Library) -> Any:
-    return lib.nn.merge_param('train', None, None)
-
-
-@mistake
-def merge_of_two_values(lib: Library) -> Any:
-    return lib.nn.merge_param('train', True, False)
-
-
-@mistake
-def train_flag_given_nowhere(lib: Library) -> Any:
-    return lib.nn.BatchNorm().init(KEY, X)
-
-
-@mistake
-def jit_of_a_bound_method(lib: Library) -> Any:
-    return _run(lib.nn, lambda self, x: jax.jit(lib.nn.Dense(3))(x))
-
-
-@mistake
-def nothing_to_share(lib: Library) -> Any:
-    nn = lib.nn
-    return _run(nn, lambda self, x: nn.share_scope(self, nn.Dense(3, parent=None)))

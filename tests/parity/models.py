@@ -19,7 +19,17 @@ from tests.parity.harness import Builder, Case, Library
 MODELS: dict[str, Case] = {}
 PROGRAMS: dict[str, Callable[[Library], Any]] = {}
 
-_SUBJECTS = ('structure', 'passing', 'classes', 'variables', 'layers', 'calls')
+_SUBJECTS = (
+    'structure',
+    'passing',
+    'classes',
+    'variables',
+    'layers',
+    'calls',
+    'corner_classes',
+    'corner_variables',
+    'corner_calls',
+)
 
 X = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
 IMAGE = np.random.default_rng(1).normal(size=(2, 6, 6, 2)).astype(np.float32)

@@ -151,6 +151,8 @@ def test_signature_of_own_classes() -> None:
 
 # Refusals.
 
+mistakes.load_all()
+
 
 @pytest.mark.parametrize('name', mistakes.MISTAKES)
 def test_mistake(name: str) -> None:
