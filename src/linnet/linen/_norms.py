@@ -70,7 +70,7 @@ def compute_stats(
             None and the variance is the mean square.
         use_fast_variance: computes the variance as ``E[x^2] - E[x]^2``, in one pass over the
             input, and not as ``E[(x - E[x])^2]``, which loses less precision.
-        mask: true where an element of ``x`` counts; broadcasts to ``x``.
+        mask: true or nonzero where an element of ``x`` counts; broadcasts to ``x``.
         force_float32_reductions: computes in no less than float32.
 
     Returns:
@@ -86,6 +86,7 @@ def compute_stats(
     axes = canonicalize_axes(x.ndim, axes)
     if mask is not None:
         check_mask(mask, x.shape)
+        mask = jnp.asarray(mask, bool)
     across = (axis_name, axis_index_groups)
     if not use_mean:
         return None, _pmean(jnp.mean(abs_sq(x), axes, where=mask), *across)
