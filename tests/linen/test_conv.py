@@ -132,7 +132,7 @@ def test_conv_local_has_a_kernel_for_each_place() -> None:
     ],
 )
 def test_parameters_of_conv_local(options: Any, places: Any) -> None:
-    layer = nn.ConvLocal(4, (3, 2), **options)
+    layer = nn.ConvLocal(4, (3, 2), kernel_init=initializers.zeros, **options)
     assert shapes(layer, jnp.ones((1, 5, 6, 2))) == {
         'kernel': (*places, 12, 4),
         'bias': (*places, 4),

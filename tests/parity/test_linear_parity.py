@@ -65,7 +65,7 @@ INPUT_DTYPES = st.sampled_from((*FLOATS, 'int32'))
 
 @given(
     chosen(**MIXED),
-    st.integers(0, 4),
+    st.integers(1, 4),
     st.lists(st.integers(0, 3), max_size=2),
     st.integers(1, 3),
     INPUT_DTYPES,
@@ -76,10 +76,12 @@ def test_dense(options: Any, features: int, batch: list[int], width: int, dtype:
 
 
 @pytest.mark.parametrize('name', ['Dense', 'DenseGeneral', 'Conv', 'ConvTranspose'])
-def test_no_channels(name: str) -> None:
-    args = (3,) if 'Dense' in name else (3, (2,))
+@pytest.mark.parametrize(('width', 'features'), [(0, 3), (3, 0)])
+def test_no_channels(name: str, width: int, features: int) -> None:
+    args = () if 'Dense' in name else ((2,),)
     same_layer(
-        lambda nn: getattr(nn, name)(*args, kernel_init=nn.initializers.zeros), array(2, 4, 0)
+        lambda nn: getattr(nn, name)(features, *args, kernel_init=nn.initializers.zeros),
+        array(2, 4, width),
     )
 
 
@@ -172,7 +174,8 @@ def test_conv(case: Any) -> None:
 @given(conv_cases())
 def test_conv_local(case: Any) -> None:
     options, x = case
-    same_layer(lambda nn: nn.ConvLocal(**{**options, 'feature_group_count': 1}), x)
+    options['feature_group_count'] = 1
+    same_layer(lambda nn: nn.ConvLocal(**options, kernel_init=nn.initializers.normal()), x)
 
 
 @given(st.data())

@@ -40,7 +40,7 @@ def same_function(call: Any, x: Any) -> None:
 
 @st.composite
 def windows(draw: Any) -> Any:
-    rank = draw(st.integers(0, 3))
+    rank = draw(st.integers(1, 3))
     batch = draw(st.lists(st.integers(0, 2), max_size=2))
     spatial = draw(st.lists(st.integers(2, 5), min_size=rank, max_size=rank))
     side = st.integers(-1, 2)
@@ -80,6 +80,11 @@ def test_mean_in_double_precision(dtype: str, count_include_pad: bool) -> None:
             lambda lib, x: lib.nn.avg_pool(x, (2,), count_include_pad=count_include_pad),
             array(1, 4, 2, dtype=dtype),
         )
+
+
+@pytest.mark.parametrize('name', ['max_pool', 'min_pool', 'avg_pool'])
+def test_no_spatial_axes(name: str) -> None:
+    same_function(lambda lib, x: getattr(lib.load('linen.pooling'), name)(x, ()), array(2, 3))
 
 
 def test_any_reduction() -> None:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from linnet.errors import InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._dense import default_kernel_init
 from linnet.linen._shapes import (

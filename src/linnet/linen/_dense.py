@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from linnet.errors import InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._inputs import check_array
 from linnet.linen._shapes import add_bias, canonicalize_tuple, check_count, normalize_axes

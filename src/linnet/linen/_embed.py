@@ -6,7 +6,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from linnet.errors import InputShapeError, TokenIdError
+from linnet.errors.layers import InputShapeError, TokenIdError
 from linnet.linen import initializers
 from linnet.linen._inputs import check_array
 from linnet.linen._shapes import check_count

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import custom_jvp, custom_vjp, lax
 
-from linnet.errors import InvalidOptionError, SharpBitWarning
+from linnet.errors._base import SharpBitWarning
+from linnet.errors.layers import InvalidOptionError
 from linnet.linen._fp8_meta import to_float32
 from linnet.linen._fp8_quantize import dequantize, in_q, out_dq, quantize, update_fp8_meta
 from linnet.typing import Array, Dtype

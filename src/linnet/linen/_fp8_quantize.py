@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import custom_vjp
 
-from linnet.errors import InvalidOptionError
+from linnet.errors.layers import InvalidOptionError
 from linnet.linen._fp8_meta import like, to_float32
 from linnet.typing import Array, Dtype
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from linnet.errors import InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen._inputs import check_array
 from linnet.typing import Array, LaxPadding, PaddingLike
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 
-from linnet.errors import InvalidOptionError
+from linnet.errors.layers import InvalidOptionError
 from linnet.typing import Dtype
 
 T = TypeVar('T')

@@ -19,7 +19,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from linnet.core.variables import Variable
-from linnet.errors import InputDtypeError, InvalidOptionError
+from linnet.errors.layers import InputDtypeError, InvalidOptionError
 from linnet.linen._fp8_dot import dot_general_transpose_lhs as dot_general_transpose_lhs
 from linnet.linen._fp8_dot import dot_general_transpose_rhs as dot_general_transpose_rhs
 from linnet.linen._fp8_dot import dot_general_with_precision as dot_general_with_precision

@@ -14,7 +14,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from linnet.errors import InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen._inputs import check_array
 from linnet.linen._shapes import check_padding_name, window_sizes
 from linnet.typing import Array
