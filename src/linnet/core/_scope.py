@@ -126,6 +126,12 @@ class Scope:
     def _path_key(self) -> tuple[int, tuple[str, ...]]:
         return id(self.root._parts), self.path
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != '_trace'}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _trace=current_trace())
+
     def __eq__(self, other: Any) -> bool:
         # Two cursors at one place of one tree behave alike.
         return self is other or (
@@ -406,13 +412,7 @@ class Scope:
     ) -> Variable[T]:
         """Declares a variable and makes it where it does not exist.
 
-        Args:
-            col: the collection.
-            name: the variable's name.
-            init_fn: makes the first value, from ``init_args`` and ``init_kwargs``.
-            *init_args: arguments of ``init_fn``.
-            unbox: whether the handle takes off metadata boxes.
-            **init_kwargs: keyword arguments of ``init_fn``.
+        The arguments are explained at :meth:`linnet.linen.Module.variable`.
 
         Raises:
             NameInUseError: the name is taken.
@@ -436,13 +436,7 @@ class Scope:
     ) -> T:
         """Declares a parameter: a variable of ``params`` made from a key.
 
-        Args:
-            name: the parameter's name.
-            init_fn: called as ``init_fn(key, *init_args, **init_kwargs)`` where the parameter
-                does not exist; where it does, its shape is compared.
-            *init_args: arguments of ``init_fn`` after the key.
-            unbox: whether metadata boxes are taken off.
-            **init_kwargs: keyword arguments of ``init_fn``.
+        The arguments are explained at :meth:`linnet.linen.Module.param`.
 
         Raises:
             NameInUseError: the name is taken.

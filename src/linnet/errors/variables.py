@@ -151,6 +151,8 @@ class ScopeCollectionNotFound(LinnetError):
             mend = f"model.apply({{'params': params, '{col_name}': {col_name}}}, x)"
             if col_name == 'params':
                 mend = 'variables = model.init(key, x); model.apply(variables, x)'
+                if known:  # what lies in 'params' was passed without that level
+                    mend = "model.apply({'params': params}, x)"
         super().__init__(what, why=why, mend=mend, where=scope_path)
 
 

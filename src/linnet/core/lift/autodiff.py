@@ -30,8 +30,7 @@ def vjp(
     """
     del reduce_axes
     others = subtract_filters(variables, vjp_variables)
-    filters = (vjp_variables, others)
-    edge = Boundary(scope, filters, filters, (rngs,), 'nn.vjp')
+    edge = Boundary(scope, (vjp_variables, others), (variables,), (rngs,), 'nn.vjp')
     target, rest = edge.variables
 
     def run(target: Any, *primals: Any) -> Any:

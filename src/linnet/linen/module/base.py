@@ -99,12 +99,14 @@ class Module(VariableMethods):
         return module_repr(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        """What a copy or a pickle holds: all but defaults, many of which do not pickle."""
+        defaults = self._plan.defaults
+        state = {k: v for k, v in self.__dict__.items() if k not in defaults or defaults[k] is not v}
         state['_parent_ref'] = self.parent  # a weak reference cannot be copied
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        self.__dict__.update({**self._plan.defaults, **state})
         object.__setattr__(self, 'parent', state['_parent_ref'])
         object.__setattr__(self, '_id', uuid())  # a copy is another module
 

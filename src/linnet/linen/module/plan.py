@@ -41,12 +41,14 @@ class Plan:
 
     Attributes:
         fields: the constructor's fields without ``parent`` and ``name``, in order.
+        defaults: their defaults, where they have one.
         is_plain: an instance may be copied field by field, since neither ``__init__`` nor
             ``__post_init__`` is the user's.
         has_setup: the class has a ``setup`` of its own.
     """
 
     fields: tuple[str, ...]
+    defaults: dict[str, Any]
     is_plain: bool
     has_setup: bool
 
@@ -61,10 +63,10 @@ def plan_class(cls: Any, base: Any, kw_only: bool) -> None:
         cls.__init__ = _explained(cls.__init__)
     if cls.__hash__ is not None:
         cls.__hash__ = _unbound_only(cls.__hash__)
+    fields = [f for f in dataclasses.fields(cls) if f.init and f.name not in ('parent', 'name')]
     cls._plan = Plan(
-        fields=tuple(
-            f.name for f in dataclasses.fields(cls) if f.init and f.name not in ('parent', 'name')
-        ),
+        fields=tuple(f.name for f in fields),
+        defaults={f.name: f.default for f in fields if f.default is not dataclasses.MISSING},
         is_plain=not own_init
         and cls.__post_init__ is base.__post_init__
         and all(f.init for f in dataclasses.fields(cls)),
