@@ -46,7 +46,7 @@ class TrainState(struct.PyTreeNode):
     """
 
     step: int | jax.Array
-    apply_fn: Callable[..., Any] | None = struct.field(pytree_node=False)
+    apply_fn: Callable[..., Any] = struct.field(pytree_node=False)
     params: Any = struct.field(pytree_node=True)
     tx: optax.GradientTransformation = struct.field(pytree_node=False)
     opt_state: optax.OptState = struct.field(pytree_node=True)
@@ -75,7 +75,7 @@ class TrainState(struct.PyTreeNode):
     def create(
         cls,
         *,
-        apply_fn: Callable[..., Any] | None,
+        apply_fn: Any,
         params: Any,
         tx: optax.GradientTransformation,
         **kwargs: Any,
@@ -83,7 +83,7 @@ class TrainState(struct.PyTreeNode):
         """Returns a state at step 0, with the initial state of the optimiser.
 
         Args:
-            apply_fn: usually ``model.apply``.
+            apply_fn: usually ``model.apply``; ``None`` where nothing calls it.
             params: the parameters.
             tx: the optimiser.
             **kwargs: the fields that a subclass adds.
