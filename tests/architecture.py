@@ -37,25 +37,26 @@ PAGE = {
     """,
     'module': """
         linnet.linen.module.decorators linnet.linen.module.merge linnet.linen.module.state
-        linnet.linen.module.context linnet.linen.module.representation
-        linnet.linen.module.trees linnet.linen.module.binding linnet.linen.module.calls
-        linnet.linen.module.entry linnet.linen.module.plan linnet.linen.module.base
-        linnet.linen.module.name_scope linnet.linen.module
+        linnet.linen.module.context linnet.linen.module.trees linnet.linen.module.binding
+        linnet.linen.module.calls linnet.linen.module.entry linnet.linen.module.plan
+        linnet.linen.module.representation linnet.linen.module.variables
+        linnet.linen.module.base linnet.linen.module.name_scope linnet.linen.module
     """,
     'linen': """
-        linnet.linen._inputs linnet.linen._attention_checks linnet.linen._shapes
-        linnet.linen.activation linnet.linen.batch_apply linnet.linen.combinators
-        linnet.linen.dtypes linnet.linen._norms linnet.linen.initializers
-        linnet.linen._dense linnet.linen._conv linnet.linen._embed linnet.linen._fp8_meta
-        linnet.linen._fp8_quantize linnet.linen._fp8_dot linnet.linen.fp8_ops linnet.linen.linear
-        linnet.linen.masks linnet.linen.pooling linnet.linen.stochastic
-        linnet.linen._dot_product linnet.linen.transforms.methods
+        linnet.linen._fp8_meta linnet.linen._fp8_quantize linnet.linen._fp8_dot
+        linnet.linen._inputs linnet.linen._attention_checks linnet.linen._sequences
+        linnet.linen._shapes linnet.linen.activation linnet.linen.batch_apply
+        linnet.linen.combinators linnet.linen.dtypes linnet.linen._norms
+        linnet.linen.fp8_ops linnet.linen.initializers linnet.linen._dense
+        linnet.linen._conv linnet.linen._embed linnet.linen._rnn_cells
+        linnet.linen._rnn_cells_gated linnet.linen.linear linnet.linen.masks
+        linnet.linen.pooling linnet.linen.stochastic linnet.linen._dot_product
+        linnet.linen._rnn_cells_lstm linnet.linen.rnn_cells linnet.linen.transforms.methods
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch
-        linnet.linen.transforms.control linnet.linen.transforms.staging
-        linnet.linen.transforms.variables linnet.linen.reparam linnet.linen.normalization
-        linnet.linen.attention linnet.linen._rnn_cells linnet.linen._rnn_cells_gated
-        linnet.linen._rnn_cells_lstm linnet.linen.rnn_cells linnet.linen._sequences
-        linnet.linen.recurrent linnet.linen.transforms linnet.linen
+        linnet.linen.recurrent linnet.linen.transforms.control
+        linnet.linen.transforms.staging linnet.linen.transforms.variables
+        linnet.linen.reparam linnet.linen.normalization linnet.linen.attention
+        linnet.linen.transforms linnet.linen
     """,
     'tools': """
         linnet.training linnet.training.train_state linnet
