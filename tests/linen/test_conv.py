@@ -256,12 +256,18 @@ IMAGE = jnp.ones((1, 5, 6, 3))
 @pytest.mark.parametrize(
     ('options', 'words'),
     [
-        ({'kernel_size': 1.5}, 'an entry of kernel_size=1.5 is not an integer of at least 1'),
-        ({'kernel_size': (3, 0)}, 'an entry of kernel_size=0 is not an integer of at least 1'),
-        ({'kernel_size': None}, 'kernel_size=None is not an integer'),
-        ({'kernel_size': '33'}, "kernel_size='3' is not an integer"),
+        (
+            {'kernel_size': 1.5},
+            'kernel_size=(1.5,) holds 1.5, which is not an integer of at least 1',
+        ),
+        (
+            {'kernel_size': (3, 0)},
+            'kernel_size=(3, 0) holds 0, which is not an integer of at least 1',
+        ),
+        ({'kernel_size': None}, 'kernel_size=(None,) holds None, which is not an integer'),
+        ({'kernel_size': '33'}, "kernel_size=('3', '3') holds '3', which is not an integer"),
         ({'strides': (1,)}, 'strides=(1,) has 1 entries and the window 2 spatial axes'),
-        ({'strides': 0}, 'an entry of strides=0 is not an integer of at least 1'),
+        ({'strides': 0}, 'strides=(0, 0) holds 0, which is not an integer of at least 1'),
         ({'kernel_dilation': (1, 1, 1)}, 'kernel_dilation=(1, 1, 1) has 3 entries'),
         ({'features': -1}, 'features=-1 is not an integer of at least 0'),
         ({'padding': 'SAEM'}, "Mend: padding='SAME'"),
@@ -284,7 +290,7 @@ def test_wrong_options(layer: Any, options: Any, words: str) -> None:
         ({'input_dilation': 2}, "padding='SAME' does not go with input_dilation=(2, 2)"),
         (
             {'feature_group_count': 2},
-            'feature_group_count=2 divides not both the 3 channels of the input and features=4',
+            'feature_group_count=2 does not divide both the 3 channels of the input and features=4',
         ),
         ({'feature_group_count': 0}, 'feature_group_count=0 is not an integer of at least 1'),
     ],

@@ -199,6 +199,21 @@ def test_a_box_around_a_parameter_of_dense_general() -> None:
     assert (box.value.shape, box.names) == ((3, 4, 5), (None, 'heads', 'head'))
 
 
+def test_initialisers_of_dense_general_are_not_traced_again() -> None:
+    calls = []
+
+    def init(key: jax.Array, shape: Any, dtype: Any) -> jax.Array:
+        calls.append(shape)
+        return jax.random.normal(key, shape, dtype)
+
+    layer = nn.DenseGeneral((4, 5), kernel_init=init)
+    variables = layer.init(KEY, jnp.ones((2, 3)))
+    layer.apply(variables, jnp.ones((2, 3)))
+    before = len(calls)
+    layer.apply(variables, jnp.ones((7, 3)))
+    assert len(calls) == before
+
+
 def test_flat_initialisers_are_equal_by_what_they_do() -> None:
     assert FlatInitializer(initializers.zeros, (6,)) == FlatInitializer(initializers.zeros, (6,))
     assert hash(FlatInitializer(initializers.zeros, (6,))) != hash(

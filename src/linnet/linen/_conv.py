@@ -127,8 +127,8 @@ class _Conv(Module):
         check_count('feature_group_count', groups, 1)
         if n_in % groups or self.features % groups:
             raise InvalidOptionError(
-                f'feature_group_count={groups} divides not both the {n_in} channels of the input '
-                f'and features={self.features}',
+                f'feature_group_count={groups} does not divide both the {n_in} channels of the '
+                f'input and features={self.features}',
                 why='each group maps as many channels of the input to as many of the output',
             )
         if groups > 1 and not self.shared_weights:

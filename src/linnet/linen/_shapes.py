@@ -95,16 +95,17 @@ def _is_int(x: Any) -> bool:
 
 def check_count(name: str, value: Any, least: int = 0) -> None:
     """Refuses an option that is not an integer of at least ``least``."""
-    if type(value) is int and value >= least:
-        return
-    try:
-        fits = operator.index(value) >= least
-    except TypeError:
-        fits = False
-    if not fits:
+    if not _is_count(value, least):
         raise InvalidOptionError(
             f'{name}={value!r} is not an integer of at least {least}', mend=f'{name}={least or 1}'
         )
+
+
+def _is_count(value: Any, least: int) -> bool:
+    try:
+        return operator.index(value) >= least
+    except TypeError:
+        return False
 
 
 def check_padding_name(padding: str, known: Sequence[str]) -> None:
@@ -142,7 +143,11 @@ def window_sizes(name: str, sizes: Any, rank: int | None = None) -> tuple[int, .
             mend=f'{name}={(sizes[:1] or (1,)) * rank}',
         )
     for size in sizes:
-        check_count(f'an entry of {name}', size, 1)
+        if not _is_count(size, 1):
+            raise InvalidOptionError(
+                f'{name}={sizes} holds {size!r}, which is not an integer of at least 1',
+                mend=f'{name}={(2,) * len(sizes)}',
+            )
     return sizes
 
 

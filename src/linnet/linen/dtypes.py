@@ -44,7 +44,7 @@ def canonicalize_dtype(*args: Any, dtype: Dtype | None = None, inexact: bool = T
             dtype = jnp.promote_types(jnp.float32, dtype)
     if inexact and not jnp.issubdtype(dtype, jnp.inexact):
         raise InvalidOptionError(
-            f'dtype={dtype} cannot be computed in',
+            f'dtype={getattr(dtype, "__name__", dtype)} cannot be computed in',
             why='the computation needs a floating-point or complex dtype',
             mend='dtype=jnp.float32',
         )
