@@ -32,13 +32,6 @@ from linnet.linen._dense import Dense as Dense
 from linnet.linen._dense import DenseGeneral as DenseGeneral
 from linnet.linen._dense import Einsum as Einsum
 from linnet.linen._embed import Embed as Embed
-from linnet.linen._rnn_cells import RNNCellBase as RNNCellBase
-from linnet.linen._rnn_cells_gated import GRUCell as GRUCell
-from linnet.linen._rnn_cells_gated import MGUCell as MGUCell
-from linnet.linen._rnn_cells_gated import SimpleCell as SimpleCell
-from linnet.linen._rnn_cells_lstm import ConvLSTMCell as ConvLSTMCell
-from linnet.linen._rnn_cells_lstm import LSTMCell as LSTMCell
-from linnet.linen._rnn_cells_lstm import OptimizedLSTMCell as OptimizedLSTMCell
 from linnet.linen.activation import PReLU as PReLU
 from linnet.linen.activation import celu as celu
 from linnet.linen.activation import elu as elu
@@ -106,10 +99,18 @@ from linnet.linen.pooling import avg_pool as avg_pool
 from linnet.linen.pooling import max_pool as max_pool
 from linnet.linen.pooling import min_pool as min_pool
 from linnet.linen.pooling import pool as pool
-from linnet.linen.recurrent import RNN as RNN
 from linnet.linen.recurrent import Bidirectional as Bidirectional
+from linnet.linen.recurrent import RNN as RNN
 from linnet.linen.reparam import SpectralNorm as SpectralNorm
 from linnet.linen.reparam import WeightNorm as WeightNorm
+from linnet.linen.rnn_cells import ConvLSTMCell as ConvLSTMCell
+from linnet.linen.rnn_cells import GRUCell as GRUCell
+from linnet.linen.rnn_cells import LSTMCell as LSTMCell
+from linnet.linen.rnn_cells import MGUCell as MGUCell
+from linnet.linen.rnn_cells import OptimizedLSTMCell as OptimizedLSTMCell
+from linnet.linen.rnn_cells import RNNCellBase as RNNCellBase
+from linnet.linen.rnn_cells import SimpleCell as SimpleCell
+from linnet.linen.stack import Stack as Stack
 from linnet.linen.stochastic import Dropout as Dropout
 from linnet.linen.transforms import add_metadata_axis as add_metadata_axis
 from linnet.linen.transforms import checkpoint as checkpoint
@@ -144,6 +145,10 @@ __all__ = [
     'Dropout',
     'Einsum',
     'Embed',
+    'Fp8DirectDotGeneralOp',
+    'Fp8DotGeneral',
+    'Fp8DotGeneralOp',
+    'Fp8Einsum',
     'FrozenDict',
     'GRUCell',
     'GroupNorm',
@@ -154,6 +159,7 @@ __all__ = [
     'Module',
     'MultiHeadAttention',
     'MultiHeadDotProductAttention',
+    'NANOOFp8DotGeneralOp',
     'OptimizedLSTMCell',
     'PARTITION_NAME',
     'PReLU',
@@ -165,6 +171,7 @@ __all__ = [
     'Sequential',
     'SimpleCell',
     'SpectralNorm',
+    'Stack',
     'Variable',
     'WeightNorm',
     'activation',
@@ -189,6 +196,7 @@ __all__ = [
     'elu',
     'enable_named_call',
     'fold_rngs',
+    'fp8_ops',
     'gelu',
     'get_partition_spec',
     'get_sharding',

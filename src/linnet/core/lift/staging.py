@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import jax
 
 from linnet.core.filters import CollectionFilter, DenyList, PRNGSequenceFilter
-from linnet.core.lift.boundary import Boundary
-from linnet.core.lift.variables import forked
+from linnet.core.lift.boundary import Boundary, Groups
+from linnet.core.lift.variables import cleared
 
 
 def checkpoint(
@@ -23,8 +23,8 @@ def checkpoint(
 ) -> Callable[..., Any]:
     """``jax.checkpoint`` of a function of scopes: the backward pass computes it again.
 
-    The arguments are explained at :func:`linnet.linen.checkpoint`. ``static_argnums`` does not count the scope: 0 is the
-    argument after it.
+    The arguments are explained at :func:`linnet.linen.checkpoint`; ``static_argnums`` does not
+    count the scope: 0 is the argument after it.
     """
     del concrete
     static = _after(static_argnums, 2)
@@ -97,8 +97,11 @@ def compiler(
     static_argnums: int | Iterable[int] = (),
     static_argnames: str | Iterable[str] = (),
     donate_argnums: int | Iterable[int] = (),
+    keys: Callable[[Boundary], Groups] = cleared,
 ) -> Callable[..., Callable[..., Any]]:
     """Keeps compiled programs; ``compiler(...)(fn, watcher)`` is ``fn`` run through them.
+
+    ``keys`` makes the keys inside of those of the boundary.
 
     Tracing a program draws keys, and may do more; a program that is found compiled does the same
     to the counts as when it was traced, so that what follows does not depend on the cache.
@@ -120,10 +123,10 @@ def compiler(
     def compiled(fn: Callable[..., Any], watcher: Watcher | None = None) -> Callable[..., Any]:
         def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
             edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.jit')
-            keys = forked(edge)
+            inside = keys(edge)
             program = _Program(edge, fn, watcher.key() if watcher else None)
             try:
-                y, out = jitted(program, edge.variables, keys, *args, **kwargs)
+                y, out = jitted(program, edge.variables, inside, *args, **kwargs)
             finally:
                 program.pure = None
             which = program, _shapes((edge.variables, args, kwargs))
@@ -156,7 +159,7 @@ def jit(
 ) -> Callable[..., Any]:
     """``jax.jit`` of a function of scopes.
 
-    The arguments are explained at :func:`linnet.linen.jit`. ``static_argnums`` counts the scope as 0.
+    The arguments are explained at :func:`linnet.linen.jit`; the scope is argument 0.
     """
     del device, backend
     static, donated = _after(static_argnums, -1), _after(donate_argnums, -1)

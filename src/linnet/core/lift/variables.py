@@ -70,14 +70,23 @@ def relabelled(
     )
 
 
-def forked(edge: Boundary) -> Groups:
-    """The keys of a boundary, each replaced by one drawn from its stream.
+def cleared(edge: Boundary) -> Groups:
+    """The keys of a boundary, as if its scopes were where their streams begin.
 
     So what is inside a compiled function depends on no path outside of it.
     """
+    return _rekeyed(edge, lambda scope, stream: scope.rngs[stream].clear_suffix())
+
+
+def forked(edge: Boundary) -> Groups:
+    """The keys of a boundary, each replaced by one drawn from its stream."""
+    return _rekeyed(edge, lambda scope, stream: LazyRng(scope.make_rng(stream), ()))
+
+
+def _rekeyed(edge: Boundary, key: Callable[..., LazyRng]) -> Groups:
     return tuple(
         tuple(
-            {stream: LazyRng(scope.make_rng(stream), ()) for stream in streams}
+            {stream: key(scope, stream) for stream in streams}
             for scope, streams in zip(edge.outer, group, strict=True)
         )
         for group in edge.rngs
@@ -89,14 +98,24 @@ def fold_rngs(
     variables: CollectionFilter = True,
     rngs: PRNGSequenceFilter = True,
 ) -> Callable[..., Any]:
-    """Gives a function keys of its own, drawn from those outside, one for each stream.
+    """Lets a function draw keys as if its scope were where the streams begin.
 
     The arguments are explained at :func:`linnet.linen.fold_rngs`.
     """
+    return with_keys(cleared, fn, variables, rngs)
+
+
+def with_keys(
+    keys: Callable[[Boundary], Groups],
+    fn: Callable[..., Any],
+    variables: CollectionFilter = True,
+    rngs: PRNGSequenceFilter = True,
+) -> Callable[..., Any]:
+    """Lets a function draw from the keys that ``keys`` makes of those of the boundary."""
 
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
         edge = Boundary(scopes, (variables,), (variables,), (rngs,), name='nn.fold_rngs')
-        y, out = edge.pure(fn)(edge.variables, forked(edge), *args, **kwargs)
+        y, out = edge.pure(fn)(edge.variables, keys(edge), *args, **kwargs)
         edge.publish(out)
         return y
 

@@ -101,7 +101,9 @@ class Module(VariableMethods):
     def __getstate__(self) -> dict[str, Any]:
         """What a copy or a pickle holds: all but defaults, many of which do not pickle."""
         defaults = self._plan.defaults
-        state = {k: v for k, v in self.__dict__.items() if k not in defaults or defaults[k] is not v}
+        state = {
+            k: v for k, v in self.__dict__.items() if k not in defaults or defaults[k] is not v
+        }
         state['_parent_ref'] = self.parent  # a weak reference cannot be copied
         return state
 

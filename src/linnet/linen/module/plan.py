@@ -177,8 +177,9 @@ def _unbound_only(hash_fields: Callable[[Any], int]) -> Callable[[Any], int]:
     def __hash__(self: Any) -> int:
         if self.scope is not None:
             raise TypeError(
-                f'{type(self).__name__} is bound to variables, so it has no hash; '
-                'hash or cache the unbound module, `module.unbind()[0]`'
+                f'{self.scope.path_text} ({type(self).__name__}) is bound to variables, so it has '
+                'no hash, and jax.jit cannot take it as a function; use nn.jit, as in '
+                f'nn.jit(nn.{type(self).__name__})(...)(x), or hash module.unbind()[0]'
             )
         return hash_fields(self)
 

@@ -239,7 +239,7 @@ def lift_function(
 
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        call = Call(module, args, kwargs, name=f'nn.{transform.__name__}')
+        call = Call(module, args, kwargs, name=f'nn.{getattr(transform, "__name__", "transform")}')
         _pass_on_mark(lifted, fn)
         run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
         return run(call.scopes, *call.args, **call.kwargs)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from linnet.core import lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.staging import compiler
+from linnet.core.lift.variables import forked
 from linnet.linen.transforms.methods import Methods, lift_function, lift_jit
 from linnet.linen.transforms.methods import lift as lift_target
 
@@ -47,7 +48,7 @@ def jit(
     del device, backend
     return lift_target(
         'jit',
-        functools.partial(lift_jit, compiler),
+        functools.partial(lift_jit, functools.partial(compiler, keys=forked)),
         target,
         methods,
         variables=variables,
