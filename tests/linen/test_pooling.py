@@ -40,6 +40,16 @@ def test_one_axis(options: Any, largest: Any, smallest: Any, mean: Any) -> None:
         np.testing.assert_array_equal(pool(x, (2,), **options).ravel(), expected)
 
 
+@pytest.mark.parametrize('pool', POOLS)
+@pytest.mark.parametrize('batch', [(), (1,), (1, 1)])
+def test_padding_below_zero_cuts_off(pool: Any, batch: Any) -> None:
+    x = jnp.arange(6.0).reshape(*batch, 3, 2)
+    y = pool(x, (1,), padding=((-1, 1),))[..., :2, :]
+    np.testing.assert_array_equal(y, x[..., 1:, :])
+    with pytest.raises(InvalidOptionError, match='cuts more off than there is'):
+        pool(x, (1,), padding=((-2, -2),))
+
+
 def test_padding_that_does_not_count() -> None:
     y = nn.avg_pool(signal(1, 5, 2), (2,), padding='SAME', count_include_pad=False)
     np.testing.assert_array_equal(y.ravel(), [3, 3.5, 2])

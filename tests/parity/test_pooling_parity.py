@@ -43,7 +43,7 @@ def windows(draw: Any) -> Any:
     rank = draw(st.integers(1, 3))
     batch = draw(st.lists(st.integers(0, 2), max_size=2))
     spatial = draw(st.lists(st.integers(2, 5), min_size=rank, max_size=rank))
-    side = st.integers(-1, 2)
+    side = st.integers(0, 2)  # below zero the oracle may abort the process
     names = st.sampled_from(('SAME', 'VALID', 'SAME_LOWER', 'same'))
     # the oracle fails on explicit padding where a batch has several axes
     pairs = st.lists(st.tuples(side, side), min_size=rank, max_size=rank)

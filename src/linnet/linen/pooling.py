@@ -20,6 +20,7 @@ from linnet.linen._shapes import check_padding_name, window_sizes
 from linnet.typing import Array
 
 _PADDINGS = ('SAME', 'VALID', 'SAME_LOWER')
+_Pads = tuple[tuple[int, int], ...]
 _Padding = str | Iterable[tuple[int, int]]
 
 
@@ -47,7 +48,7 @@ def pool(
         window_shape: sizes of the window, one for each spatial axis.
         strides: steps between windows, one for each spatial axis; 1 unless given.
         padding: ``'SAME'``, ``'SAME_LOWER'``, ``'VALID'``, or a pair ``(before, after)`` for each
-            spatial axis.
+            spatial axis; what is below zero cuts off.
 
     Raises:
         InputDtypeError: the input is no array.
@@ -63,14 +64,13 @@ def pool(
             f'pooling with window_shape={window} needs an input of at least {len(window) + 1} '
             f'axes, [batch..., {_axes(len(window))}channels]; got shape {shape}',
         )
-    pads = _pads(padding, len(window))
     unbatched = len(shape) == len(window) + 1
     if unbatched:
         inputs = jnp.expand_dims(inputs, 0)
-    n_batch = inputs.ndim - len(window) - 1
-    ones, none = (1,) * n_batch, ((0, 0),) * n_batch
+    ones = (1,) * (inputs.ndim - len(window) - 1)
+    pads = _pads(padding, len(window))
     if not isinstance(pads, str):
-        pads = none + pads + ((0, 0),)
+        inputs, pads = _crop(inputs, ((0, 0),) * len(ones) + pads + ((0, 0),))
     y = lax.reduce_window(inputs, init, reduce_fn, ones + window + (1,), ones + steps + (1,), pads)
     return jnp.squeeze(y, 0) if unbatched else y
 
@@ -171,7 +171,7 @@ def min_pool(
     return pool(inputs, jnp.inf, lax.min, window_shape, strides, padding)
 
 
-def _pads(padding: _Padding, rank: int) -> str | tuple[tuple[int, int], ...]:
+def _pads(padding: _Padding, rank: int) -> str | _Pads:
     if isinstance(padding, str):
         check_padding_name(padding, _PADDINGS)
         return padding
@@ -186,6 +186,18 @@ def _pads(padding: _Padding, rank: int) -> str | tuple[tuple[int, int], ...]:
             mend=f'padding={((1, 1),) * rank}',
         )
     return pads
+
+
+def _crop(inputs: Array, pads: _Pads) -> tuple[Array, _Pads]:
+    """Cuts off what padding below zero leaves out: XLA may abort the process on such padding."""
+    if all(side >= 0 for pad in pads for side in pad):
+        return inputs, pads
+    cut = [tuple(max(-side, 0) for side in pad) for pad in pads]
+    if any(before + after > n for n, (before, after) in zip(inputs.shape, cut, strict=True)):
+        raise InvalidOptionError(f'padding={pads} cuts more off than there is of {inputs.shape}')
+    ends = [n - after for n, (_, after) in zip(inputs.shape, cut, strict=True)]
+    inputs = lax.slice(inputs, [before for before, _ in cut], ends)
+    return inputs, tuple((max(before, 0), max(after, 0)) for before, after in pads)
 
 
 def _axes(rank: int) -> str:
