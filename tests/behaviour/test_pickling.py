@@ -16,6 +16,10 @@ KEY = jax.random.key(0)
 X = np.ones((2, 4), np.float32)
 
 
+def double(x):
+    return 2 * x
+
+
 class Net(nn.Module):
     """A model of the user's own, with a module and a list among its fields."""
 
@@ -34,8 +38,8 @@ class Net(nn.Module):
 MODULES = {
     'layer': nn.Dense(3),
     'options': nn.Dense(3, use_bias=False, dtype='bfloat16', bias_init=nn.initializers.ones),
-    'sequential': nn.Sequential([nn.Dense(3), nn.relu, nn.LayerNorm()]),
-    'own': Net(nn.Dense(2, name='x'), sizes=[2, 3]),
+    'sequential': nn.Sequential((nn.Dense(3), double, nn.LayerNorm())),
+    'own': Net(nn.Dense(2, name='x'), sizes=(2, 3)),
 }
 
 

@@ -160,7 +160,7 @@ def test_lazy_init() -> None:
         shape = jax.ShapeDtypeStruct(X.shape, X.dtype)
         return [lib.core.lazy_init(body)(KEY, shape) for body in (_dense, _mlp)]
 
-    same(program)
+    same(program, ordered=False)  # the order is of the oracle's version: 0.12.8 sorts
 
 
 def test_bind() -> None:
