@@ -487,18 +487,20 @@ class Scope:
         """At a root, the tree of variables itself."""
         return self._parts
 
-    def all_parts(self) -> dict[str, Any]:
-        """This scope's part of every collection that has one."""
-        parts: dict[str, Any] = {col: self._collection(col) for col in self.root._parts}
+    def all_parts(self, cols: CollectionFilter = True) -> dict[str, Any]:
+        """This scope's part of every collection that has one, of those that ``cols`` takes."""
+        parts = {col: self._collection(col) for col in self.root._parts if in_filter(cols, col)}
         return {col: part for col, part in parts.items() if part is not _EMPTY}
 
     def variables(self) -> VariableDict | Collection:
         """All collections, from this scope downwards."""
-        parts = self.all_parts()
-        return freeze(parts) if config.flax_return_frozendict else parts
+        return _returned(self.all_parts())
 
     def mutable_variables(self) -> VariableDict | Collection:
         """The mutable collections, from this scope downwards."""
-        mutable = self.root.mutable
-        parts = {col: part for col, part in self.all_parts().items() if in_filter(mutable, col)}
-        return freeze(parts) if config.flax_return_frozendict else parts
+        return _returned(self.all_parts(self.root.mutable))
+
+
+def _returned(parts: dict[str, Any]) -> VariableDict | Collection:
+    """Variables in the kind of dict that the flags ask for."""
+    return freeze(parts) if config.flax_return_frozendict else parts

@@ -62,30 +62,16 @@ def scan(
     """
 
     def scan_fn(broadcast_in: Any, init: Any, *args: Any) -> Any:
-        axes = _spread(in_axes, args, 'in_axes')
-        leaves, treedef = jax.tree_util.tree_flatten(args)
-        scanned = [
-            _to_front(axis, leaf)
-            for axis, leaf in zip(axes, leaves, strict=True)
-            if axis is not broadcast
-        ]
+        inputs = _Dealt(in_axes, args, 'in_axes')
+        scanned = [_to_front(axis, x) for axis, x in inputs.moving]
+        outputs: list[_Dealt] = []
 
         def body(carry: Any, slices: Any) -> Any:
-            left = iter(slices)
-            full = [
-                leaf if axis is broadcast else next(left)
-                for axis, leaf in zip(axes, leaves, strict=True)
-            ]
-            args = jax.tree_util.tree_unflatten(treedef, full)
+            args = inputs.joined(slices, inputs.still)
             broadcast_out, carry, ys = fn(broadcast_in, carry, *args)
-            out = _spread(out_axes, ys, 'out_axes')
-            ys_leaves, ys_tree = jax.tree_util.tree_flatten(ys)
-            made.update(out_axes=out, tree=ys_tree)
-            still = [y for axis, y in zip(out, ys_leaves, strict=True) if axis is broadcast]
-            moving = [y for axis, y in zip(out, ys_leaves, strict=True) if axis is not broadcast]
-            return (broadcast_out, still), carry, moving
+            outputs[:] = [_Dealt(out_axes, ys, 'out_axes')]
+            return (broadcast_out, outputs[0].still), carry, [y for _, y in outputs[0].moving]
 
-        made: dict[str, Any] = {}
         constants: Any = ((), [])
         if check_constancy_invariants:
             constants = _loop_constants(body, init, scanned)
@@ -99,19 +85,32 @@ def scan(
             _split_transpose=_split_transpose,
         )
         broadcast_out, still = constants
-        if not check_constancy_invariants and broadcast in made['out_axes']:
+        if outputs[0].still and not check_constancy_invariants:
             raise ScanError(
                 'an output has the axis nn.broadcast, and no pass was made to find its value',
                 mend='check_constancy_invariants=True',
             )
-        moving_left, still_left = iter(moving), iter(still)
-        ys = [
-            next(still_left) if axis is broadcast else _from_front(axis, next(moving_left))
-            for axis in made['out_axes']
-        ]
-        return broadcast_out, carry, jax.tree_util.tree_unflatten(made['tree'], ys)
+        stacked = [_from_front(axis, y) for (axis, _), y in zip(outputs[0].moving, moving)]  # noqa: B905
+        return broadcast_out, carry, outputs[0].joined(stacked, still)
 
     return scan_fn
+
+
+class _Dealt:
+    """A tree as two lists: leaves that have an axis to move along, and leaves that stay."""
+
+    def __init__(self, axes: Any, tree: Any, name: str) -> None:
+        leaves, self._treedef = jax.tree_util.tree_flatten(tree)
+        self._axes = _spread(axes, tree, name)
+        pairs = list(zip(self._axes, leaves, strict=True))
+        self.moving = [(axis, x) for axis, x in pairs if axis is not broadcast]
+        self.still = [x for axis, x in pairs if axis is broadcast]
+
+    def joined(self, moving: Any, still: Any) -> Any:
+        """The tree with other leaves in place of its own."""
+        moving, still = iter(moving), iter(still)
+        leaves = [next(still if axis is broadcast else moving) for axis in self._axes]
+        return jax.tree_util.tree_unflatten(self._treedef, leaves)
 
 
 def _loop_constants(body: Callable[..., Any], init: Any, scanned: list[Any]) -> Any:

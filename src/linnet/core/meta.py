@@ -215,12 +215,18 @@ def _constrain_leaf(value: Any, sharding: NamedSharding) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class _PartitioningInit:
-    """An initialiser whose result is boxed; equal to another one made of equal parts."""
+class BoxedInit:
+    """An initialiser whose result is boxed; equal to another one made of equal parts.
+
+    Attributes:
+        fn: the initialiser, ``(key, shape, dtype) -> array``.
+        box: the class of the box.
+        metadata: what the box is made of, after the array; hashable.
+    """
 
     fn: Callable[..., Any]
-    names: LogicalNames
-    mesh: Mesh | None
+    box: Callable[..., Any]
+    metadata: tuple[Any, ...]
 
     @property
     def __wrapped__(self) -> Callable[..., Any]:
@@ -229,10 +235,10 @@ class _PartitioningInit:
     @property
     def static_arguments(self) -> tuple[Any, ...]:
         """What tells it from others around the same initialiser."""
-        return self.names, self.mesh
+        return self.box, self.metadata
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Partitioned[Any]:
-        return Partitioned(self.fn(*args, **kwargs), self.names, self.mesh)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.box(self.fn(*args, **kwargs), *self.metadata)
 
 
 def with_partitioning(
@@ -251,7 +257,7 @@ def with_partitioning(
         >>> init(jax.random.key(0), (2, 3)).names
         (None, 'model')
     """
-    return _PartitioningInit(fn, tuple(names), mesh)
+    return BoxedInit(fn, Partitioned, (tuple(names), mesh))
 
 
 def _leaf_partition_spec(x: Any) -> PartitionSpec | None:

@@ -128,7 +128,7 @@ def apply(
     def wrapper(
         variables: VariableDict, *args: Any, rngs: RNGSequences | Any | None = None, **kwargs: Any
     ) -> Any:
-        check_structure(variables)
+        _check_structure(variables)
         with bind(variables, rngs=rngs, mutable=mutable, flags=flags).temporary() as root:
             y = fn(root, *args, **kwargs)
         return (y, root.mutable_variables()) if mutable is not False else y
@@ -186,7 +186,7 @@ def lazy_init(
     return _lazy_init(lambda rngs, *args, **kwargs: make(rngs, *args, **kwargs)[1])
 
 
-def check_structure(variables: Any) -> None:
+def _check_structure(variables: Any) -> None:
     """Refuses the result of ``init`` wrapped in one more ``params``.
 
     Raises:

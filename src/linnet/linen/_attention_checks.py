@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linnet.errors import InputShapeError, InvalidOptionError, MaskError, SharpBitWarning
+from linnet.errors._base import SharpBitWarning
+from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
 from linnet.linen._inputs import broadcasts, check_array, is_known
 from linnet.typing import Array
 
@@ -85,7 +86,14 @@ def check_mask(mask: Any, weights: tuple[int, ...]) -> None:
     if isinstance(mask, bool | np.bool_):
         return
     check_array(mask, 'mask')
-    _check_fit('mask', mask.shape, weights)
+    shape = mask.shape
+    _check_fit('mask', shape, weights)
+    if shape[:-2] and shape[-3] > 1 and shape[:-2] == weights[:-3]:
+        _warn(
+            f'axis {len(shape) - 3} of the mask of shape {shape} is taken for the heads of '
+            f'attention weights of shape {weights}, and is as long as the batch; if it is the '
+            'batch, write mask[..., None, :, :]'
+        )
     if jnp.issubdtype(mask.dtype, jnp.floating) and is_known(mask) and _holds(_is_additive, mask):
         _warn(
             f'the attention mask is {mask.dtype} with negative entries: nonzero means '
@@ -108,11 +116,6 @@ def _check_fit(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> N
         ) from None
     if enlarged != weights:
         _warn(f'{name} of shape {shape} makes {form} larger: {enlarged}')
-    elif shape[:-2] and shape[-3] > 1 and shape[:-2] == weights[:-3]:
-        _warn(
-            f'axis {len(shape) - 3} of {name} of shape {shape} is taken for the heads of {form}, '
-            f'and is as long as the batch; if it is the batch, write {name}[..., None, :, :]'
-        )
 
 
 def _aligned(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> str:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from linnet.errors import InvalidOptionError
+from linnet.errors.layers import InvalidOptionError
 from linnet.linen._attention_checks import (
     check_bias,
     check_einsums,

@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from linnet.errors import InputDtypeError, InvalidOptionError, SharpBitWarning
+from linnet.errors._base import SharpBitWarning
+from linnet.errors.layers import InputDtypeError, InvalidOptionError
 from linnet.linen.module.state import ModuleBase
 
 

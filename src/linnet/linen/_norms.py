@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from linnet.errors import InputShapeError, InvalidOptionError, MaskError
+from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
 from linnet.linen._inputs import broadcasts, warn_about
 from linnet.linen.dtypes import canonicalize_dtype
 from linnet.typing import Array, Axes, Dtype, Initializer

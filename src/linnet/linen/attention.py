@@ -20,7 +20,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from linnet.errors import InputDtypeError, InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputDtypeError, InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._dense import DenseGeneral
 from linnet.linen._dot_product import dot_product_attention, dot_product_attention_weights

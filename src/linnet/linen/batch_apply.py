@@ -15,7 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from linnet.errors import InputShapeError, InvalidOptionError, SharpBitWarning
+from linnet.errors._base import SharpBitWarning
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 
 _tree_map = jax.tree_util.tree_map
 

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from linnet.errors import InvalidOptionError
+from linnet.errors.layers import InvalidOptionError
 from linnet.linen.module.base import Module
 from linnet.linen.module.decorators import compact
 from linnet.linen.module.state import ModuleBase

@@ -12,7 +12,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from linnet.errors import InputShapeError, MaskError
+from linnet.errors.layers import InputShapeError, MaskError
 from linnet.linen._inputs import check_array
 from linnet.typing import Array, Dtype
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from linnet.errors import InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._inputs import broadcasts, check_array, check_flag, warn_about
 from linnet.linen._norms import abs_sq as _abs_sq

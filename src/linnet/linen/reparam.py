@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from linnet.errors import InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._inputs import check_flag, warn_about
 from linnet.linen._norms import canonicalize_axes

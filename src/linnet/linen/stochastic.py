@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from linnet.errors import InputDtypeError, InputShapeError, InvalidOptionError
+from linnet.errors.layers import InputDtypeError, InputShapeError, InvalidOptionError
 from linnet.linen._inputs import check_array, check_flag
 from linnet.linen.module.base import Module
 from linnet.linen.module.decorators import compact

@@ -15,7 +15,7 @@ from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups, lazy_keys
 from linnet.core.lift.staging import checkpoint
 from linnet.core.lift.variables import relabelled
-from linnet.errors import SharpBitWarning
+from linnet.errors._base import SharpBitWarning
 from linnet.errors.transforms import ScanError
 from linnet.typing import In, InOutAxis, InOutScanAxis, Out
 
@@ -94,23 +94,8 @@ def scan(
         carried, constant = edge.by_mutability(carried)
         size = length or _axis_size((in_groups, in_axes), (tuple(rest), args))
         mapped = relabelled(meta.remove_axis, tuple(rest), in_groups, metadata_params)
-        pure = edge.pure(fn)
-
-        def body(shared: Any, carry: Any, mapped: Groups, rngs: Groups, args: Any) -> Any:
-            carried, c = carry
-            variables = (shared, carried, *mapped, constant)
-            if data_transform is not None:
-                variables, rngs = data_transform(variables, rngs)
-            y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
-            if not check_constancy_invariants:
-                _check_none_made(shared, shared_out)
-                shared_out = ()
-            c_out, ys = _carry_and_output(y, fn)
-            _check_carry((carried, c), (carried_out, c_out))
-            return shared_out, (carried_out, c_out), (ys, tuple(mapped_out))
-
         loop = axes_scan.scan(
-            body,
+            _loop_body(edge, fn, constant, data_transform, check_constancy_invariants),
             in_axes=(in_groups, rng_axes, in_axes),
             out_axes=(out_axes, out_groups),
             length=size,
@@ -130,6 +115,32 @@ def scan(
         return c, ys
 
     return wrapper
+
+
+def _loop_body(
+    edge: Boundary,
+    fn: Callable[..., Any],
+    constant: Any,
+    data_transform: Callable[..., Any] | None,
+    may_make_shared: bool,
+) -> Callable[..., Any]:
+    """The body of a scan as a pure function of variables, keys and arguments."""
+    pure = edge.pure(fn)
+
+    def body(shared: Any, carry: Any, mapped: Groups, rngs: Groups, args: Any) -> Any:
+        carried, c = carry
+        variables = (shared, carried, *mapped, constant)
+        if data_transform is not None:
+            variables, rngs = data_transform(variables, rngs)
+        y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
+        if not may_make_shared:
+            _check_none_made(shared, shared_out)
+            shared_out = ()
+        c_out, ys = _carry_and_output(y, fn)
+        _check_carry((carried, c), (carried_out, c_out))
+        return shared_out, (carried_out, c_out), (ys, tuple(mapped_out))
+
+    return body
 
 
 def remat_scan(

@@ -24,6 +24,7 @@ from linnet.linen.module.entry import init_with_output as init_with_output
 from linnet.linen.module.merge import merge_param as merge_param
 from linnet.linen.module.name_scope import CompactNameScope as CompactNameScope
 from linnet.linen.module.name_scope import compact_name_scope as compact_name_scope
+from linnet.linen.module.plan import local_method_names as _get_local_method_names  # noqa: F401
 from linnet.linen.module.state import ModuleBase as ModuleBase
 from linnet.linen.module.state import ParentDescriptor as ParentDescriptor
 from linnet.linen.module.state import SetupState as SetupState

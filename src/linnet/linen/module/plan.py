@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -121,20 +121,40 @@ def _is_dataclass(cls: type) -> bool:
     return '__dataclass_fields__' in cls.__dict__
 
 
-def _wrap_methods(cls: type) -> None:
+def _wrap_methods(cls: Any) -> None:
     """Leads every call of a method, and every read of a property, through the one path."""
+    fields = cls.__dataclass_fields__
+    for name in local_method_names(cls, exclude=fields):
+        setattr(cls, name, wrap_method_once(vars(cls)[name]))
     for name, value in list(vars(cls).items()):
-        if (
-            name in _UNWRAPPED
-            or name == 'parent'
-            or name in cls.__dataclass_fields__  # type: ignore[attr-defined]
-            or not hasattr(type(value), '__get__')
-            or isinstance(value, (type, staticmethod, classmethod, ModuleBase))
-            or hasattr(value, 'nowrap')
-        ):
-            continue
-        wrap = wrap_method_once if callable(value) else wrap_descriptor_once
-        setattr(cls, name, wrap(value))
+        if _is_bindable(value) and not callable(value) and name != 'parent' and name not in fields:
+            setattr(cls, name, wrap_descriptor_once(value))
+
+
+def local_method_names(cls: type, exclude: Iterable[str] = ()) -> tuple[str, ...]:
+    """The methods that a class itself defines and whose calls are led through the one path.
+
+    Args:
+        cls: the class.
+        exclude: names to leave out.
+    """
+    return tuple(
+        name
+        for name, value in vars(cls).items()
+        if callable(value)
+        and _is_bindable(value)
+        and name not in _UNWRAPPED
+        and name not in exclude
+    )
+
+
+def _is_bindable(value: Any) -> bool:
+    """Tells what reaches an instance through its class: functions, properties and the like."""
+    return (
+        hasattr(type(value), '__get__')
+        and not isinstance(value, (type, staticmethod, classmethod, ModuleBase))
+        and not hasattr(value, 'nowrap')
+    )
 
 
 def _explained(init: Callable[..., None]) -> Callable[..., None]:

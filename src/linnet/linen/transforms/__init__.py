@@ -11,6 +11,7 @@ from linnet.linen.transforms.batch import vmap as vmap
 from linnet.linen.transforms.control import cond as cond
 from linnet.linen.transforms.control import switch as switch
 from linnet.linen.transforms.control import while_loop as while_loop
+from linnet.linen.transforms.methods import HashableProxy as _HashableProxy  # noqa: F401
 from linnet.linen.transforms.staging import checkpoint as checkpoint
 from linnet.linen.transforms.staging import jit as jit
 from linnet.linen.transforms.staging import remat as remat

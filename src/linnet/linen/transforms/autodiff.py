@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from linnet.core import lift
+import linnet.core.lift.autodiff as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.linen.transforms.methods import Call
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from linnet.core import lift
+import linnet.core.lift.batch as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.linen.transforms.methods import Methods, lift_function
 from linnet.linen.transforms.methods import lift as lift_target

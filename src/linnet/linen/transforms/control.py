@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from linnet.core import lift
+import linnet.core.lift.control as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.linen.transforms.methods import Call
 

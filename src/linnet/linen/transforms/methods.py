@@ -114,6 +114,21 @@ def _hashable(value: Any) -> Any:
     return type(value), value
 
 
+@dataclasses.dataclass(frozen=True)
+class HashableProxy:
+    """A module as a static argument of ``jax.jit``: equal where the same program comes of it."""
+
+    fingerprint: Any
+    module: Any = dataclasses.field(compare=False)
+
+    @classmethod
+    def from_module(cls, module: Any) -> HashableProxy:
+        """The proxy of a module, bound or not."""
+        capture = Capture()
+        capture.handle(module)
+        return cls(capture.fingerprint(), module)
+
+
 class _Opened:
     """Clones of captured modules, made when they are first asked for."""
 

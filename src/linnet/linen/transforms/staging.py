@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from linnet.core import lift
+import linnet.core.lift.staging as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.staging import compiler
 from linnet.core.lift.variables import forked

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import jax
 
-from linnet.core import lift, meta
+import linnet.core.lift.variables as lift
+from linnet.core import meta
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.variables import forked, with_keys
 from linnet.linen.transforms.methods import Methods, lift_function
