@@ -396,6 +396,25 @@ def test_what_initialisers_are_called_with(name: str) -> None:
     same(program)
 
 
+@pytest.mark.parametrize('name', [name for name in LAYERS if name != 'Einsum'])
+def test_interceptors_see_the_same_calls(name: str) -> None:
+    """But for Einsum, where the oracle has a private method."""
+
+    def program(lib: Library) -> Any:
+        calls: list[str] = []
+
+        def note(fn: Any, args: Any, kwargs: Any, context: Any) -> Any:
+            calls.append(context.method_name)
+            return fn(*args, **kwargs)
+
+        args, x = LAYERS[name]
+        with lib.nn.intercept_methods(note):
+            getattr(lib.nn, name)(*args).init(jax.random.key(0), x)
+        return calls
+
+    same(program)
+
+
 @pytest.mark.parametrize('name', LAYERS)
 def test_boxed_parameters(name: str) -> None:
     def program(lib: Library) -> Any:

@@ -98,77 +98,81 @@ class _Conv(Module):
             InputShapeError: the input has too few axes.
             ScopeParamShapeError: the input does not have the sizes the kernel was made for.
         """
-        window = self._window()
+        window = _window_of(self)
         batch, inputs = flatten_batch(inputs, len(window.size))
-        self._check_channels(inputs.shape[-1])
+        _check_channels(self, inputs.shape[-1])
         inputs, window = _pad_inputs(inputs, window)
-        kernel, bias = self._parameters(inputs.shape, window)
+        kernel, bias = _parameters(self, inputs.shape, window)
         inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
-        y = self._convolve(inputs, kernel, window)
+        y = _convolve(self, inputs, kernel, window)
         return restore_batch(y if bias is None else add_bias(y, bias), batch)
 
-    def _window(self) -> _Window:
-        size = window_sizes('kernel_size', canonicalize_tuple(self.kernel_size))
-        rank = len(size)
-        window = _Window(
-            size,
-            _per_axis('strides', self.strides, rank),
-            _per_axis('input_dilation', self.input_dilation, rank),
-            _per_axis('kernel_dilation', self.kernel_dilation, rank),
-            canonicalize_padding(self.padding, rank),
-        )
-        if isinstance(window.padding, str):
-            _check_named_padding(window)
-        return window
 
-    def _check_channels(self, n_in: int) -> None:
-        groups = self.feature_group_count
-        check_count('features', self.features)
-        check_count('feature_group_count', groups, 1)
-        if n_in % groups or self.features % groups:
-            raise InvalidOptionError(
-                f'feature_group_count={groups} does not divide both the {n_in} channels of the '
-                f'input and features={self.features}',
-                why='each group maps as many channels of the input to as many of the output',
-            )
-        if groups > 1 and not self.shared_weights:
-            raise InvalidOptionError(
-                f'feature_group_count={groups}, but ConvLocal knows no groups',
-                mend=f'nn.Conv({self.features}, {self.kernel_size}, feature_group_count={groups})',
-            )
+def _window_of(layer: _Conv) -> _Window:
+    size = window_sizes('kernel_size', canonicalize_tuple(layer.kernel_size))
+    rank = len(size)
+    window = _Window(
+        size,
+        _per_axis('strides', layer.strides, rank),
+        _per_axis('input_dilation', layer.input_dilation, rank),
+        _per_axis('kernel_dilation', layer.kernel_dilation, rank),
+        canonicalize_padding(layer.padding, rank),
+    )
+    if isinstance(window.padding, str):
+        _check_named_padding(window)
+    return window
 
-    def _parameters(self, shape: tuple[int, ...], window: _Window) -> tuple[Any, Any]:
-        """The kernel, masked, and the bias or None, for an input ``[batch, spatial..., in]``."""
-        kernel_shape = (*window.size, shape[-1] // self.feature_group_count, self.features)
-        bias_shape: tuple[int, ...] = (self.features,)
-        if not self.shared_weights:
-            places = _places(shape, kernel_shape, window)
-            bias_shape = (*places, self.features)
-            kernel_shape = (*places, math.prod(kernel_shape[:-1]), self.features)
-        return _kernel_and_bias(self, kernel_shape, bias_shape)
 
-    def _convolve(self, inputs: Array, kernel: Array, window: _Window) -> Array:
-        keywords: dict[str, Any] = dict(
-            lhs_dilation=window.input_dilation,
-            rhs_dilation=window.kernel_dilation,
-            dimension_numbers=conv_dimension_numbers(inputs.shape),
-            precision=self.precision,
+def _check_channels(layer: _Conv, n_in: int) -> None:
+    groups = layer.feature_group_count
+    check_count('features', layer.features)
+    check_count('feature_group_count', groups, 1)
+    if n_in % groups or layer.features % groups:
+        raise InvalidOptionError(
+            f'feature_group_count={groups} does not divide both the {n_in} channels of the '
+            f'input and features={layer.features}',
+            why='each group maps as many channels of the input to as many of the output',
         )
-        if not self.shared_weights:
-            return lax.conv_general_dilated_local(
-                inputs, kernel, window.strides, window.padding, window.size, **keywords
-            )
-        convolve: Any = self.conv_general_dilated or lax.conv_general_dilated
-        if self.conv_general_dilated_cls is not None:
-            convolve = self.conv_general_dilated_cls()
-        return convolve(
-            inputs,
-            kernel,
-            window.strides,
-            window.padding,
-            feature_group_count=self.feature_group_count,
-            **keywords,
+    if groups > 1 and not layer.shared_weights:
+        raise InvalidOptionError(
+            f'feature_group_count={groups}, but ConvLocal knows no groups',
+            mend=f'nn.Conv({layer.features}, {layer.kernel_size}, feature_group_count={groups})',
         )
+
+
+def _parameters(layer: _Conv, shape: tuple[int, ...], window: _Window) -> tuple[Any, Any]:
+    """The kernel, masked, and the bias or None, for an input ``[batch, spatial..., in]``."""
+    kernel_shape = (*window.size, shape[-1] // layer.feature_group_count, layer.features)
+    bias_shape: tuple[int, ...] = (layer.features,)
+    if not layer.shared_weights:
+        places = _places(shape, kernel_shape, window)
+        bias_shape = (*places, layer.features)
+        kernel_shape = (*places, math.prod(kernel_shape[:-1]), layer.features)
+    return _kernel_and_bias(layer, kernel_shape, bias_shape)
+
+
+def _convolve(layer: _Conv, inputs: Array, kernel: Array, window: _Window) -> Array:
+    keywords: dict[str, Any] = dict(
+        lhs_dilation=window.input_dilation,
+        rhs_dilation=window.kernel_dilation,
+        dimension_numbers=conv_dimension_numbers(inputs.shape),
+        precision=layer.precision,
+    )
+    if not layer.shared_weights:
+        return lax.conv_general_dilated_local(
+            inputs, kernel, window.strides, window.padding, window.size, **keywords
+        )
+    convolve: Any = layer.conv_general_dilated or lax.conv_general_dilated
+    if layer.conv_general_dilated_cls is not None:
+        convolve = layer.conv_general_dilated_cls()
+    return convolve(
+        inputs,
+        kernel,
+        window.strides,
+        window.padding,
+        feature_group_count=layer.feature_group_count,
+        **keywords,
+    )
 
 
 def _per_axis(name: str, value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:

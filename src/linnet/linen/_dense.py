@@ -168,12 +168,12 @@ class DenseGeneral(Module):
         axis, batch = _contracted(shape, self.axis, self.batch_dims)
         n_axis, n_batch = len(axis), len(batch)
         batch_shape, in_shape = shape[:n_batch], tuple(shape[i] for i in axis)
-        kernel = self._flat_param(
-            'kernel', self.kernel_init, (*batch_shape, *in_shape, *features), len(features)
+        kernel = _flat_param(
+            self, 'kernel', self.kernel_init, (*batch_shape, *in_shape, *features), len(features)
         )
         bias = None
         if self.use_bias:
-            bias = self._flat_param('bias', self.bias_init, (*batch_shape, *features))
+            bias = _flat_param(self, 'bias', self.bias_init, (*batch_shape, *features))
         inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         contraction = ((axis, tuple(range(n_batch, n_batch + n_axis))), (batch, batch))
         y = _dot_general(self)(inputs, kernel, contraction, precision=self.precision)
@@ -182,15 +182,16 @@ class DenseGeneral(Module):
         n_free = len(shape) - n_axis - n_batch
         return y + jnp.reshape(bias, (*batch_shape, *(1,) * n_free, *features))
 
-    def _flat_param(
-        self, name: str, init: Initializer, shape: tuple[int, ...], n_out: int = 0
-    ) -> Array:
-        """A parameter whose initialiser sees it as ``[in, out]``, or as ``[all]`` without n_out."""
-        split = len(shape) - n_out
-        flat = (math.prod(shape[:split]), math.prod(shape[split:]))[: 2 if n_out else 1]
-        if flat != shape:
-            init = FlatInitializer(init, flat)
-        return self.param(name, init, shape, self.param_dtype)
+
+def _flat_param(
+    layer: DenseGeneral, name: str, init: Initializer, shape: tuple[int, ...], n_out: int = 0
+) -> Array:
+    """A parameter whose initialiser sees it as ``[in, out]``, or as ``[all]`` without n_out."""
+    split = len(shape) - n_out
+    flat = (math.prod(shape[:split]), math.prod(shape[split:]))[: 2 if n_out else 1]
+    if flat != shape:
+        init = FlatInitializer(init, flat)
+    return layer.param(name, init, shape, layer.param_dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -306,7 +307,7 @@ class Einsum(Module):
             InputShapeError: it does not fit the shapes of the input and the kernel.
         """
         check_array(inputs)
-        equation = self._equation(einsum_str)
+        equation = _equation(self, einsum_str)
         kernel_shape = canonicalize_tuple(self.shape)
         bias_shape, aligned = _bias_shapes(equation, inputs.shape, kernel_shape)
         kernel = self.param('kernel', self.kernel_init, kernel_shape, self.param_dtype)
@@ -323,19 +324,21 @@ class Einsum(Module):
         )
         return y if bias is None else y + jnp.reshape(bias, aligned)
 
-    def _equation(self, einsum_str: str | None) -> str:
-        if (einsum_str is None) == (self.einsum_str is None):
-            given = 'twice: to the layer and to the call' if einsum_str else 'nowhere'
-            raise InvalidOptionError(
-                f'einsum_str is given {given}', mend=f"nn.Einsum({self.shape}, '...i,io->...o')"
-            )
-        equation = (einsum_str or self.einsum_str or '').replace(' ', '')
-        if equation.count('->') != 1 or equation.count(',') != 1:
-            raise InvalidOptionError(
-                f'einsum_str={equation!r} is not of the form input,kernel->output',
-                mend=f"nn.Einsum({self.shape}, '...i,io->...o')",
-            )
-        return equation
+
+def _equation(layer: Einsum, einsum_str: str | None) -> str:
+    """The equation without spaces, from the layer or from the call."""
+    if (einsum_str is None) == (layer.einsum_str is None):
+        given = 'twice: to the layer and to the call' if einsum_str else 'nowhere'
+        raise InvalidOptionError(
+            f'einsum_str is given {given}', mend=f"nn.Einsum({layer.shape}, '...i,io->...o')"
+        )
+    equation = (einsum_str or layer.einsum_str or '').replace(' ', '')
+    if equation.count('->') != 1 or equation.count(',') != 1:
+        raise InvalidOptionError(
+            f'einsum_str={equation!r} is not of the form input,kernel->output',
+            mend=f"nn.Einsum({layer.shape}, '...i,io->...o')",
+        )
+    return equation
 
 
 def _bias_shapes(

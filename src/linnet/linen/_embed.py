@@ -66,7 +66,7 @@ class Embed(Module):
             InputDtypeError: the ids are no array.
             TokenIdError: they are no integers, or the table is empty.
         """
-        self._check_ids(inputs)
+        _check_ids(inputs, self.num_embeddings)
         (embedding,) = self.promote_dtype(self.embedding, dtype=self.dtype, inexact=False)
         if self.num_embeddings == 1:
             # no gather, whose gradient scatters: one vector is only repeated
@@ -92,13 +92,14 @@ class Embed(Module):
         query, embedding = self.promote_dtype(query, self.embedding, dtype=self.dtype)
         return jnp.dot(query, embedding.T)
 
-    def _check_ids(self, ids: Any) -> None:
-        check_array(ids, 'the array of ids')
-        if not jnp.issubdtype(ids.dtype, jnp.integer):
-            raise TokenIdError(
-                f'the ids of tokens are of dtype {ids.dtype}',
-                why='a table is looked up by integers',
-                mend='embed(ids.astype(jnp.int32))',
-            )
-        if not self.num_embeddings and ids.size:
-            raise TokenIdError('num_embeddings=0: the table has no vector to look up')
+
+def _check_ids(ids: Any, num_embeddings: int) -> None:
+    check_array(ids, 'the array of ids')
+    if not jnp.issubdtype(ids.dtype, jnp.integer):
+        raise TokenIdError(
+            f'the ids of tokens are of dtype {ids.dtype}',
+            why='a table is looked up by integers',
+            mend='embed(ids.astype(jnp.int32))',
+        )
+    if not num_embeddings and ids.size:
+        raise TokenIdError('num_embeddings=0: the table has no vector to look up')

@@ -84,19 +84,21 @@ class Fp8DotGeneralBase(Module):
     def setup(self) -> None:
         """Makes the scales and histories, or takes those that are there."""
         check_count('amax_history_length', self.amax_history_length, 1)
-        self.input_amax_history = self._history('input')
-        self.kernel_amax_history = self._history('kernel')
-        self.output_grad_amax_history = self._history('output_grad')
-        self.input_scale = self._scale('input')
-        self.kernel_scale = self._scale('kernel')
-        self.output_grad_scale = self._scale('output_grad')
+        self.input_amax_history = _history(self, 'input')
+        self.kernel_amax_history = _history(self, 'kernel')
+        self.output_grad_amax_history = _history(self, 'output_grad')
+        self.input_scale = _scale(self, 'input')
+        self.kernel_scale = _scale(self, 'kernel')
+        self.output_grad_scale = _scale(self, 'output_grad')
 
-    def _history(self, what: str) -> Variable:
-        name, shape = f'{what}_amax_history', (self.amax_history_length,)
-        return self.variable(OVERWRITE_WITH_GRADIENT, name, jnp.zeros, shape, jnp.float32)
 
-    def _scale(self, what: str) -> Variable:
-        return self.variable(OVERWRITE_WITH_GRADIENT, f'{what}_scale', jnp.ones, (1,), jnp.float32)
+def _history(layer: Fp8DotGeneralBase, what: str) -> Variable:
+    name, shape = f'{what}_amax_history', (layer.amax_history_length,)
+    return layer.variable(OVERWRITE_WITH_GRADIENT, name, jnp.zeros, shape, jnp.float32)
+
+
+def _scale(layer: Fp8DotGeneralBase, what: str) -> Variable:
+    return layer.variable(OVERWRITE_WITH_GRADIENT, f'{what}_scale', jnp.ones, (1,), jnp.float32)
 
 
 class Fp8DotGeneralOp(Fp8DotGeneralBase):
