@@ -36,11 +36,8 @@ T = TypeVar('T')
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
-class _NoFlag:
-    """Stands for a flag that was not given."""
-
-
-no_flag = _NoFlag()
+no_flag = object()
+"""Stands for a flag that was not given."""
 
 
 class Scope:
@@ -481,11 +478,6 @@ class Scope:
         if col == 'params':
             return ScopeParamNotFoundError(name, self.path_text, known=known)
         return ScopeVariableNotFoundError(name, col, self.path_text, known=known)
-
-    @property
-    def parts(self) -> MutableVariableDict:
-        """At a root, the tree of variables itself."""
-        return self._parts
 
     def all_parts(self, cols: CollectionFilter = True) -> dict[str, Any]:
         """This scope's part of every collection that has one, of those that ``cols`` takes."""

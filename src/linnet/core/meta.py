@@ -238,6 +238,7 @@ class BoxedInit:
         return self.box, self.metadata
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Makes the array and boxes it."""
         return self.box(self.fn(*args, **kwargs), *self.metadata)
 
 

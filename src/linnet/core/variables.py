@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from linnet.core import meta
 from linnet.typing import MutableCollection
@@ -47,6 +48,13 @@ class Variable(Generic[T]):
     def is_mutable(self) -> bool:
         """Tells whether the value can be written."""
         return self.scope.is_mutable_collection(self.collection)
+
+    def at(self, scope: Scope) -> Self:
+        """The handle on the variable of the same name in another scope."""
+        variable = copy.copy(self)
+        variable._id = scope._path_key
+        variable.scope = scope
+        return variable
 
     def __repr__(self) -> str:
         place = '/'.join((*self.scope.path, self.name))

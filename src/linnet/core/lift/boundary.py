@@ -101,10 +101,7 @@ class Boundary:
 
     def leave(self, inner: list[Scope]) -> Groups:
         """What became of the mutable variables; the inner scopes are closed."""
-        parts = [
-            {col: part for col, part in scope.parts.items() if in_filter(scope.mutable, col)}
-            for scope in inner
-        ]
+        parts = [scope.all_parts(scope.mutable) for scope in inner]
         for scope in inner:
             scope.invalidate()
         return _dealt(parts, self._out)
