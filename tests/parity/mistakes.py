@@ -20,7 +20,7 @@ MISTAKES: dict[str, Mistake] = {}
 
 def load_all() -> None:
     """Imports every file of mistakes, which fills the registry."""
-    for subject in ('runs', 'corners'):
+    for subject in ('runs', 'corners', 'names'):
         importlib.import_module(f'tests.parity.mistakes_{subject}')
 
 

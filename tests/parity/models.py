@@ -29,6 +29,8 @@ _SUBJECTS = (
     'corner_classes',
     'corner_variables',
     'corner_calls',
+    'corner_overrides',
+    'corner_scopes',
 )
 
 X = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
