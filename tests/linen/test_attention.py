@@ -190,8 +190,9 @@ def test_a_mask_that_makes_the_weights_larger() -> None:
 
 
 def test_a_batch_axis_that_is_taken_for_heads() -> None:
-    with pytest.warns(SharpBitWarning, match=r'axis 0 of mask.*mask\[\.\.\., None, :, :\]'):
+    with pytest.warns(SharpBitWarning, match=r'axis 0 of the mask.*mask\[\.\.\., None, :, :\]'):
         nn.dot_product_attention(Q, KV, KV, mask=MASK[:, 0])
+    nn.dot_product_attention(Q, KV, KV, bias=jnp.ones((2, 3, 5)))  # a bias of each head is usual
 
 
 @pytest.mark.parametrize('rate', [-0.5, 1.5, 'high'])

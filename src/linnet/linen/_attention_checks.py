@@ -7,16 +7,14 @@ make are ``[batch..., heads, queries, keys]``, and *bias* and *mask* broadcast t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
-from linnet.linen._inputs import broadcasts, check_array, is_known
+from linnet.linen._inputs import broadcasts, check_array, holds
 from linnet.typing import Array
 
 _FORM = '[batch..., length, heads, depth]'
@@ -73,8 +71,7 @@ def check_bias(bias: Array, weights: tuple[int, ...], masked: bool) -> None:
     """
     check_array(bias, 'bias')
     _check_fit('bias', bias.shape, weights)
-    inexact = jnp.issubdtype(bias.dtype, jnp.floating)
-    if inexact and not masked and is_known(bias) and _holds(_has_empty_row, bias):
+    if jnp.issubdtype(bias.dtype, jnp.floating) and not masked and holds(_has_empty_row, bias):
         _warn(
             'a row of the attention bias is -inf everywhere, so that its weights and all '
             'gradients are NaN; forbid pairs with mask=, or add jnp.finfo(dtype).min'
@@ -94,7 +91,7 @@ def check_mask(mask: Any, weights: tuple[int, ...]) -> None:
             f'attention weights of shape {weights}, and is as long as the batch; if it is the '
             'batch, write mask[..., None, :, :]'
         )
-    if jnp.issubdtype(mask.dtype, jnp.floating) and is_known(mask) and _holds(_is_additive, mask):
+    if jnp.issubdtype(mask.dtype, jnp.floating) and holds(_is_additive, mask):
         _warn(
             f'the attention mask is {mask.dtype} with negative entries: nonzero means '
             "'attend', so that such a mask is read the wrong way round; pass an additive mask as "
@@ -130,18 +127,13 @@ def _aligned(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> str
     return ''
 
 
-def _has_empty_row(bias: Array) -> Array:
-    return jnp.any(jnp.all(jnp.isneginf(bias), axis=-1))
+def _has_empty_row(bias: Array) -> Any:
+    rows = jnp.atleast_1d(bias)
+    return rows.size and jnp.any(jnp.all(jnp.isneginf(rows), axis=-1))
 
 
 def _is_additive(mask: Array) -> Array:
     return jnp.any(mask < 0)
-
-
-def _holds(predicate: Callable[[Array], Array], x: Array) -> bool:
-    """Evaluates a predicate of known values, also while a program is traced."""
-    with jax.ensure_compile_time_eval(), jax.transfer_guard('allow'):
-        return bool(x.size and x.ndim and predicate(x))
 
 
 def _warn(what: str) -> None:

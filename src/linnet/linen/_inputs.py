@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -76,9 +77,15 @@ def broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
         return False
 
 
-def is_known(x: Any) -> bool:
-    """Returns whether the values of ``x`` can be looked at: it is there, and not traced."""
-    return x is not None and not isinstance(x, jax.core.Tracer)
+def holds(predicate: Callable[[Any], Any], x: Any) -> bool:
+    """Returns whether a predicate surely holds of an array: it is not traced, and does.
+
+    A program may be traced around it, and data may not move by itself.
+    """
+    if isinstance(x, jax.core.Tracer):
+        return False
+    with jax.ensure_compile_time_eval(), jax.transfer_guard('allow'):
+        return bool(predicate(x))
 
 
 def warn_about(module: Any, what: str) -> None:

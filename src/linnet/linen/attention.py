@@ -24,7 +24,7 @@ from linnet.errors.layers import InputDtypeError, InputShapeError, InvalidOption
 from linnet.linen import initializers
 from linnet.linen._dense import DenseGeneral
 from linnet.linen._dot_product import dot_product_attention, dot_product_attention_weights
-from linnet.linen._inputs import check_array, check_flag, is_known, warn_about
+from linnet.linen._inputs import check_array, check_flag, holds, warn_about
 from linnet.linen._shapes import check_count
 from linnet.linen.masks import combine_masks, make_attention_mask, make_causal_mask
 from linnet.linen.module.base import Module
@@ -287,7 +287,7 @@ def _extend_cache(
         return key, value, mask
     _check_step(mdl, query, key, value, keys.value, values.value)
     position, (*batch, length, _, _) = index.value, keys.value.shape
-    if is_known(position) and position >= length:
+    if holds(functools.partial(jnp.less_equal, length), position):
         warn_about(
             mdl,
             f'the cache of {length} positions is full: the last is overwritten; call init with a '
