@@ -10,6 +10,7 @@ import jax
 from linnet.core.filters import CollectionFilter, DenyList, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups
 from linnet.core.lift.variables import cleared
+from linnet.core.spmd import get_logical_axis_rules
 
 
 def checkpoint(
@@ -54,7 +55,8 @@ class _Program:
     def __init__(self, edge: Boundary, fn: Callable[..., Any], key: Any) -> None:
         self.pure: Callable[..., Any] | None = edge.pure(fn)
         self.traced = False
-        self._identity = (key, *map(_fingerprint, edge.outer))
+        rules = repr(get_logical_axis_rules())  # they decide how values inside are sharded
+        self._identity = (key, rules, *map(_fingerprint, edge.outer))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Program) and self._identity == other._identity

@@ -143,7 +143,7 @@ class _Opened:
             if scope is None:
                 clone = original
             elif isinstance(original, Variable):
-                clone = Variable(scope, original.collection, original.name, original.unbox)
+                clone = original.at(scope)
             else:
                 clone = self._module(original, scope)
             self._clones[index] = clone
