@@ -170,6 +170,8 @@ def test_an_additive_mask_is_warned_of(jit: bool) -> None:
     run = lambda q: nn.dot_product_attention(q, KV, KV, mask=mask)  # noqa: E731
     with pytest.warns(SharpBitWarning, match=r"float32 with negative.*'attend'.*as bias="):
         y = (jax.jit(run) if jit else run)(Q)
+    with pytest.warns(SharpBitWarning, match=r'/ \(MultiHeadDotProductAttention\): the attention'):
+        attend()(X, mask=-jnp.ones((5, 5)))
     np.testing.assert_allclose(
         y, nn.dot_product_attention(Q, KV[:, 3:], KV[:, 3:]), rtol=1e-5, atol=1e-6
     )

@@ -288,7 +288,7 @@ def test_a_batch_of_one_makes_zeros() -> None:
 
 def test_an_empty_batch_makes_nan() -> None:
     layer = nn.BatchNorm(False)
-    with pytest.warns(SharpBitWarning, match='has 0 elements to a mean: they are NaN'):
+    with pytest.warns(SharpBitWarning, match='no elements to a mean, which is NaN'):
         y, changed = train(layer, jnp.ones((0, 4)), layer.init(KEY, X))
     assert y.shape == (0, 4)
     assert jnp.isnan(changed['batch_stats']['mean']).all()

@@ -6,15 +6,13 @@ make are ``[batch..., heads, queries, keys]``, and *bias* and *mask* broadcast t
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
-from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
-from linnet.linen._inputs import broadcasts, check_array, holds
+from linnet.linen._inputs import broadcasts, check_array, holds, warn_here
 from linnet.typing import Array
 
 _FORM = '[batch..., length, heads, depth]'
@@ -72,7 +70,7 @@ def check_bias(bias: Array, weights: tuple[int, ...], masked: bool) -> None:
     check_array(bias, 'bias')
     _check_fit('bias', bias.shape, weights)
     if jnp.issubdtype(bias.dtype, jnp.floating) and not masked and holds(_has_empty_row, bias):
-        _warn(
+        warn_here(
             'a row of the attention bias is -inf everywhere, so that its weights and all '
             'gradients are NaN; forbid pairs with mask=, or add jnp.finfo(dtype).min'
         )
@@ -86,13 +84,13 @@ def check_mask(mask: Any, weights: tuple[int, ...]) -> None:
     shape = mask.shape
     _check_fit('mask', shape, weights)
     if shape[:-2] and shape[-3] > 1 and shape[:-2] == weights[:-3]:
-        _warn(
+        warn_here(
             f'axis {len(shape) - 3} of the mask of shape {shape} is taken for the heads of '
             f'attention weights of shape {weights}, and is as long as the batch; if it is the '
             'batch, write mask[..., None, :, :]'
         )
     if jnp.issubdtype(mask.dtype, jnp.floating) and holds(_is_additive, mask):
-        _warn(
+        warn_here(
             f'the attention mask is {mask.dtype} with negative entries: nonzero means '
             "'attend', so that such a mask is read the wrong way round; pass an additive mask as "
             'bias=, or a boolean one as mask='
@@ -112,7 +110,7 @@ def _check_fit(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> N
             mend=_aligned(name, shape, weights),
         ) from None
     if enlarged != weights:
-        _warn(f'{name} of shape {shape} makes {form} larger: {enlarged}')
+        warn_here(f'{name} of shape {shape} makes {form} larger: {enlarged}')
 
 
 def _aligned(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> str:
@@ -134,10 +132,6 @@ def _has_empty_row(bias: Array) -> Any:
 
 def _is_additive(mask: Array) -> Array:
     return jnp.any(mask < 0)
-
-
-def _warn(what: str) -> None:
-    warnings.warn(what, SharpBitWarning, stacklevel=5)
 
 
 def check_einsums(qk: Any, av: Any, precision: Any, dot_general: Any) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputDtypeError, InvalidOptionError
+from linnet.linen.module.context import context
 from linnet.linen.module.state import ModuleBase
 
 
@@ -92,3 +93,12 @@ def warn_about(module: Any, what: str) -> None:
     """Warns that a module runs, and probably does not do what was meant."""
     path = '/'.join(module.path)
     warnings.warn(f'/{path} ({type(module).__name__}): {what}', SharpBitWarning, stacklevel=3)
+
+
+def warn_here(what: str) -> None:
+    """Warns of a function, naming the module that calls it if one does."""
+    module = context.module_stack[-1]
+    if module is None:
+        warnings.warn(what, SharpBitWarning, stacklevel=4)
+    else:
+        warn_about(module, what)

@@ -196,9 +196,7 @@ def warn_if_single(mdl: Any, shape: Sequence[int], axes: Sequence[int], advice: 
     if count > 1 or mdl.axis_name is not None or mdl.is_initializing():
         return
     if count:
-        outcome = 'each value is its own mean, so that all are normalised to zero'
+        outcome = 'one element to a mean, so that all are normalised to zero'
     else:
-        outcome = 'they are NaN'
-    warn_about(
-        mdl, f'an input of shape {tuple(shape)} has {count} elements to a mean: {outcome}; {advice}'
-    )
+        outcome = 'no elements to a mean, which is NaN'
+    warn_about(mdl, f'an input of shape {tuple(shape)} has {outcome}; {advice}')

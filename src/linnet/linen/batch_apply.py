@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputShapeError, InvalidOptionError
+from linnet.linen._inputs import warn_here
 
 _tree_map = jax.tree_util.tree_map
 
@@ -67,11 +66,9 @@ def _warn_if_unequal(batch: tuple[int, ...], num_dims: int, arguments: Any) -> N
     for x in jax.tree_util.tree_leaves(arguments):
         other = np.shape(x)[:num_dims]
         if ndim_at_least(x, num_dims) and other != batch:
-            warnings.warn(
+            warn_here(
                 f'BatchApply merges the leading axes {batch} of one argument and {tuple(other)} '
-                'of another, which do not name the same batch',
-                SharpBitWarning,
-                stacklevel=3,
+                'of another, which do not name the same batch'
             )
 
 

@@ -100,7 +100,9 @@ def _refused(
     layers: Sequence[Any], i: int, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> InvalidOptionError:
     """The error for a layer that does not take the arguments that it would get."""
-    given = f'{len(args)} positional arguments' + (f' and {list(kwargs)}' if kwargs else '')
+    given = f'{len(args)} positional argument{"" if len(args) == 1 else "s"}'
+    if kwargs:
+        given += f' and the keywords {list(kwargs)}'
     what = f'{_label(layers, i)} of Sequential does not take {given}'
     if i:
         kind = 'a dict, which is the keywords' if kwargs else 'a tuple, which is the arguments'
