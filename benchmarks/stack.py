@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -82,14 +82,14 @@ def seconds(program: Callable[[Any], Any], params: Any) -> tuple[float, float]:
     return middle - start, time.perf_counter() - middle
 
 
-def compile_times(models: dict[str, nn.Module], runs: int) -> None:
+def compile_times(models: dict[str, nn.Module], names: Sequence[str], runs: int) -> None:
     """Prints the medians for each program and model, and their ratios to the first model."""
     params = {
         name: jax.eval_shape(lambda m=model: m.init(KEYS, TOKENS))['params']
         for name, model in models.items()
     }
     print(f'{"":10} {"model":24} {"trace":>8} {"compile":>8} {"both":>8} {"ratio":>6}   (ms)')
-    for program in ('forward', 'gradient', 'init'):
+    for program in names:
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in models}
         for run in range(runs + 1):
             for name, model in models.items():
@@ -136,7 +136,8 @@ def main() -> None:
     """Prints the table, then the differences."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--runs', type=int, default=5)
-    parser.add_argument('--unrolled', action='store_true', help='measure 48 blocks unrolled, too')
+    parser.add_argument('--unrolled', action='store_true', help='measure the other form, too')
+    parser.add_argument('--programs', nargs='+', default=['forward', 'gradient', 'init'])
     options = parser.parse_args()
     models: dict[str, nn.Module] = {
         'Stack of 4': Transformer(4),
@@ -144,8 +145,9 @@ def main() -> None:
         'Stack of 48, remat': Transformer(48, remat=True),
     }
     if options.unrolled:
+        models['unrolled, 4'] = Transformer(4, scan=False)
         models['unrolled, 48'] = Transformer(48, scan=False)
-    compile_times(models, options.runs)
+    compile_times(models, options.programs, options.runs)
     differences(6)
 
 

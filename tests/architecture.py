@@ -54,7 +54,8 @@ PAGE = {
         linnet.linen._rnn_cells_lstm linnet.linen.rnn_cells linnet.linen.transforms.methods
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch
         linnet.linen.recurrent linnet.linen.transforms.control
-        linnet.linen.transforms.staging linnet.linen.transforms.variables linnet.linen.stack
+        linnet.linen.transforms.staging linnet.linen.transforms.variables
+        linnet.linen._stack_forms linnet.linen.stack
         linnet.linen.spmd linnet.linen._axis_metadata linnet.linen.partitioning
         linnet.linen.reparam linnet.linen.normalization linnet.linen.attention
         linnet.linen.transforms linnet.linen

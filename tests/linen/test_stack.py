@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,7 +14,12 @@ import optax
 import pytest
 
 import linnet.linen as nn
-from linnet.errors import CallCompactUnboundModuleError, CarryError, InvalidOptionError
+from linnet.errors import (
+    CallCompactUnboundModuleError,
+    CarryError,
+    InvalidOptionError,
+    JaxTransformError,
+)
 from linnet.linen import FrozenDict
 from linnet.linen.stack import Stack, stack_layers, unstack_layers
 from linnet.training.train_state import TrainState
@@ -408,6 +415,29 @@ def test_stacks_in_stacks() -> None:
     assert_close(Stack(Group(scan=False), 3, scan=False).apply(unrolled, X), y)
 
 
+def test_a_module_among_the_arguments_is_shared_by_all_layers() -> None:
+    class Uses(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, shared: Any) -> Any:
+            return x + nn.Dense(3)(shared(x))
+
+    class Net(nn.Module):
+        scan: bool = True
+        early: bool = True
+
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            shared = nn.Dense(3, name='shared')
+            x = shared(x) if self.early else x
+            return Stack(Uses(), 2, scan=self.scan)(x, shared)
+
+    y, variables = Net().init_with_output(KEY, X)
+    assert variables['params']['shared']['kernel'].shape == (3, 3)
+    assert_close(Net(scan=False).apply(unstack_layers(variables, 'Stack_0'), X), y)
+    with pytest.raises(JaxTransformError, match='/shared'):  # made inside the loop
+        Net(early=False).init(KEY, X)
+
+
 # The template.
 
 
@@ -637,3 +667,11 @@ def test_variables_of_another_number_of_layers(n: int) -> None:
 def test_conversion_of_what_is_no_stack(convert: Any, said: str) -> None:
     with pytest.raises(InvalidOptionError, match=said):
         convert()
+
+
+def test_the_programs_of_the_page_run() -> None:
+    page = Path(__file__).parents[2] / 'docs' / 'stack.md'
+    programs = re.findall(r'```python\n(.*?)```', page.read_text(), re.DOTALL)
+    assert programs
+    program = compile('\n'.join(programs), str(page), 'exec', dont_inherit=True)
+    exec(program, {'__name__': '__main__'})
