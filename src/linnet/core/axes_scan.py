@@ -8,6 +8,7 @@ pass over the body finds out.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,7 +48,8 @@ def scan(
     """Loops a function over an axis of its arguments.
 
     Args:
-        fn: the body, ``fn(broadcast_in, carry, *args) -> (broadcast_out, carry, ys)``.
+        fn: the body, ``fn(broadcast_in, carry, *args) -> (broadcast_out, carry, ys)``. What the
+            first pass returns as ``broadcast_out`` is ``broadcast_in`` of all iterations.
         in_axes: for each of ``args`` an axis, or ``broadcast``, or a tree of them.
         out_axes: the axis of ``ys`` along which iterations are stacked, or a tree of them;
             ``broadcast`` for what is the same in all.
@@ -55,7 +57,7 @@ def scan(
         reverse: whether to begin with the last slice.
         unroll: how many iterations are compiled in a row.
         check_constancy_invariants: whether a first pass finds the values of ``broadcast_out``;
-            without it, there are none.
+            without it, they are those of ``broadcast_in``.
 
     Returns:
         A function ``(broadcast_in, init, *args) -> (broadcast_out, carry, ys)``.
@@ -66,17 +68,18 @@ def scan(
         scanned = [_to_front(axis, x) for axis, x in inputs.moving]
         outputs: list[_Dealt] = []
 
-        def body(carry: Any, slices: Any) -> Any:
+        def body(shared: Any, carry: Any, slices: Any) -> Any:
             args = inputs.joined(slices, inputs.still)
-            broadcast_out, carry, ys = fn(broadcast_in, carry, *args)
+            broadcast_out, carry, ys = fn(shared, carry, *args)
             outputs[:] = [_Dealt(out_axes, ys, 'out_axes')]
             return (broadcast_out, outputs[0].still), carry, [y for _, y in outputs[0].moving]
 
-        constants: Any = ((), [])
+        broadcast_out, still = broadcast_in, []
         if check_constancy_invariants:
-            constants = _loop_constants(body, init, scanned)
+            first = functools.partial(body, broadcast_in)
+            broadcast_out, still = _loop_constants(first, init, scanned)
         carry, moving = lax.scan(
-            lambda c, xs: body(c, xs)[1:],
+            lambda c, xs: body(broadcast_out, c, xs)[1:],
             init,
             scanned,
             length=length,
@@ -84,7 +87,6 @@ def scan(
             unroll=unroll,
             _split_transpose=_split_transpose,
         )
-        broadcast_out, still = constants
         if outputs[0].still and not check_constancy_invariants:
             raise ScanError(
                 'an output has the axis nn.broadcast, and no pass was made to find its value',

@@ -105,11 +105,10 @@ def scan(
             check_constancy_invariants=check_constancy_invariants,
         )
         rngs = _split_keys(edge.rngs, split_rngs, size)
-        shared_out, (carried_out, c), (ys, mapped_out) = loop(
+        shared, (carried_out, c), (ys, mapped_out) = loop(
             shared, (carried, init), mapped, rngs, args
         )
-        if not check_constancy_invariants:
-            shared_out = edge.nothing
+        shared_out, _ = edge.by_mutability(shared)
         mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
         edge.publish((shared_out, carried_out, *mapped_out))
         return c, ys
@@ -135,10 +134,12 @@ def _loop_body(
         y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
         if not may_make_shared:
             _check_none_made(shared, shared_out)
-            shared_out = ()
+        shared = tuple(
+            {**before, **after} for before, after in zip(shared, shared_out, strict=True)
+        )
         c_out, ys = _carry_and_output(y, fn)
         _check_carry((carried, c), (carried_out, c_out))
-        return shared_out, (carried_out, c_out), (ys, tuple(mapped_out))
+        return shared, (carried_out, c_out), (ys, tuple(mapped_out))
 
     return body
 

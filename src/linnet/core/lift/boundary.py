@@ -139,14 +139,12 @@ class Boundary:
         """The inverse of :meth:`single`."""
         return (entry,) if jax.tree_util.treedef_is_leaf(self._treedef) else tuple(entry)
 
-    @property
-    def nothing(self) -> tuple[dict[str, Any], ...]:
-        """A group without variables."""
-        return ({},) * len(self.outer)
-
     def publish(self, out: Groups) -> None:
-        """Writes variables that came out of the transform into the outer scopes."""
-        for group in out:
+        """Writes variables that came out of the transform into the outer scopes.
+
+        In the order in which JAX holds trees, whether or not JAX has seen them.
+        """
+        for group in jax.tree_util.tree_map(lambda x: x, out):
             for scope, parts in zip(self.outer, group, strict=True):
                 for col, part in parts.items():
                     for name, value in part.items():

@@ -64,7 +64,7 @@ def suffixed_leaves(value: Any) -> list[tuple[str, Any]]:
     if is_atom(value):
         return [('', value)]
     children = _children(value)
-    if children is None:
+    if not children:
         return [('', value)]
     return [
         (f'_{key}{suffix}', leaf)
