@@ -10,6 +10,9 @@ from linnet.core.meta import get_partition_spec as get_partition_spec
 from linnet.core.meta import get_sharding as get_sharding
 from linnet.core.meta import unbox as unbox
 from linnet.core.meta import with_partitioning as with_partitioning
+from linnet.core.spmd import get_logical_axis_rules as get_logical_axis_rules
+from linnet.core.spmd import logical_axis_rules as logical_axis_rules
+from linnet.core.spmd import set_logical_axis_rules as set_logical_axis_rules
 from linnet.core.variables import Variable as Variable
 from linnet.linen import activation as activation
 from linnet.linen import attention as attention
@@ -21,8 +24,10 @@ from linnet.linen import initializers as initializers
 from linnet.linen import linear as linear
 from linnet.linen import module as module
 from linnet.linen import normalization as normalization
+from linnet.linen import partitioning as partitioning
 from linnet.linen import pooling as pooling
 from linnet.linen import recurrent as recurrent
+from linnet.linen import spmd as spmd
 from linnet.linen import stochastic as stochastic
 from linnet.linen import transforms as transforms
 from linnet.linen._conv import Conv as Conv
@@ -110,6 +115,12 @@ from linnet.linen.rnn_cells import MGUCell as MGUCell
 from linnet.linen.rnn_cells import OptimizedLSTMCell as OptimizedLSTMCell
 from linnet.linen.rnn_cells import RNNCellBase as RNNCellBase
 from linnet.linen.rnn_cells import SimpleCell as SimpleCell
+from linnet.linen.spmd import LogicallyPartitioned as LogicallyPartitioned
+from linnet.linen.spmd import logical_to_mesh as logical_to_mesh
+from linnet.linen.spmd import logical_to_mesh_axes as logical_to_mesh_axes
+from linnet.linen.spmd import logical_to_mesh_sharding as logical_to_mesh_sharding
+from linnet.linen.spmd import with_logical_constraint as with_logical_constraint
+from linnet.linen.spmd import with_logical_partitioning as with_logical_partitioning
 from linnet.linen.stack import Stack as Stack
 from linnet.linen.stochastic import Dropout as Dropout
 from linnet.linen.transforms import add_metadata_axis as add_metadata_axis
@@ -155,6 +166,7 @@ __all__ = [
     'InstanceNorm',
     'LSTMCell',
     'LayerNorm',
+    'LogicallyPartitioned',
     'MGUCell',
     'Module',
     'MultiHeadAttention',
@@ -198,6 +210,7 @@ __all__ = [
     'fold_rngs',
     'fp8_ops',
     'gelu',
+    'get_logical_axis_rules',
     'get_partition_spec',
     'get_sharding',
     'glu',
@@ -216,6 +229,10 @@ __all__ = [
     'linear',
     'log_sigmoid',
     'log_softmax',
+    'logical_axis_rules',
+    'logical_to_mesh',
+    'logical_to_mesh_axes',
+    'logical_to_mesh_sharding',
     'logsumexp',
     'make_attention_mask',
     'make_causal_mask',
@@ -233,6 +250,7 @@ __all__ = [
     'ones',
     'ones_init',
     'override_named_call',
+    'partitioning',
     'pool',
     'pooling',
     'recurrent',
@@ -242,12 +260,14 @@ __all__ = [
     'remat_scan',
     'scan',
     'selu',
+    'set_logical_axis_rules',
     'share_scope',
     'sigmoid',
     'silu',
     'soft_sign',
     'softmax',
     'softplus',
+    'spmd',
     'standardize',
     'stochastic',
     'swish',
@@ -259,6 +279,8 @@ __all__ = [
     'vjp',
     'vmap',
     'while_loop',
+    'with_logical_constraint',
+    'with_logical_partitioning',
     'with_partitioning',
     'zeros',
     'zeros_init',
