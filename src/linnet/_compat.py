@@ -8,6 +8,7 @@ from typing import Any
 from jax._src import core as _core
 from jax._src import dtypes as _dtypes
 from jax._src import earray as _earray
+from jax._src import mesh as _mesh
 from jax._src import traceback_util as _tracebacks
 from jax._src.interpreters import partial_eval as _partial_eval
 from jax._src.interpreters import pxla as _pxla
@@ -27,6 +28,11 @@ def include_frames(paths: Collection[str]) -> None:
     _tracebacks._exclude_paths[:] = [
         path for path in _tracebacks._exclude_paths if path not in paths
     ]
+
+
+def concrete_mesh() -> Any:
+    """The mesh that ``jax.set_mesh`` has set, also inside a transform; an empty one without."""
+    return _mesh.get_concrete_mesh()
 
 
 def current_trace() -> Any:

@@ -167,6 +167,26 @@ def test_a_mesh_moves_an_array_that_is_not_traced():
         assert Partitioned(shape, ('data', None)).unbox() is shape
 
 
+def test_a_mesh_constrains_a_constant_of_a_program():
+    box = Partitioned(jnp.ones((2, 3)), ('data', None))
+    with jax.set_mesh(new_mesh()):
+        jaxpr = jax.make_jaxpr(box.unbox)()
+        jitted = jax.jit(box.unbox)()
+        mapped = jax.vmap(lambda i: i * box.unbox())(jnp.ones(2))
+        gradient = jax.grad(lambda box: box.unbox().sum())(box)
+    specs = [e.params['sharding'].spec for e in jaxpr.eqns]
+    assert specs == [P('data', None)]
+    assert jitted.sharding.is_equivalent_to(NamedSharding(new_mesh(), P('data', None)), 2)
+    assert mapped.shape == (2, 2, 3)
+    np.testing.assert_array_equal(gradient.value, np.ones((2, 3)))
+
+
+def test_what_jax_cannot_constrain_is_refused_by_jax():
+    for mesh in (new_mesh(), new_mesh().abstract_mesh):
+        with pytest.raises(TypeError):
+            Partitioned('text' if mesh == new_mesh() else jnp.ones(2), ('data',), mesh).unbox()
+
+
 def test_a_partitioned_initialiser_boxes_what_it_makes():
     mesh = new_mesh()
     init = meta.with_partitioning(jax.nn.initializers.zeros, ['data', None], mesh)

@@ -17,6 +17,7 @@ import jax
 from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from linnet import struct
+from linnet._compat import concrete_mesh
 from linnet.errors.layers import InvalidOptionError
 from linnet.errors.variables import PartitioningUnspecifiedError
 from linnet.typing import LogicalNames
@@ -207,11 +208,14 @@ def constrain(tree: Any, sharding: NamedSharding) -> Any:
 def _constrain_leaf(value: Any, sharding: NamedSharding) -> Any:
     if isinstance(value, jax.ShapeDtypeStruct):
         return value
-    on_one_device = isinstance(getattr(value, 'sharding', None), jax.sharding.SingleDeviceSharding)
-    if isinstance(sharding.mesh, AbstractMesh) and on_one_device:
+    try:
+        return jax.lax.with_sharding_constraint(value, sharding)
+    except TypeError:
         # JAX moves an array from outside the mesh only to devices that it is told.
-        sharding = NamedSharding(jax.sharding.get_mesh(), sharding.spec)
-    return jax.lax.with_sharding_constraint(value, sharding)
+        mesh = concrete_mesh()
+        if not isinstance(sharding.mesh, AbstractMesh) or mesh.empty:
+            raise
+        return jax.lax.with_sharding_constraint(value, NamedSharding(mesh, sharding.spec))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -180,7 +180,7 @@ def variable_with_axes(
     fallback: RulesFallback = RulesFallback.AXIS_IS_UNSHARDED,
     **init_kwargs: Any,
 ) -> PartitionedVariable[Any]:
-    """Declares a variable whose axes have logical names.
+    """Declares a variable whose axes have logical names; any method of a bound module may.
 
     Args:
         collection: its collection.
@@ -196,7 +196,7 @@ def variable_with_axes(
         A handle; what is read and written through it is constrained.
 
     Raises:
-        BindingError: no module runs, or it may not make a variable here.
+        BindingError: no module runs, or it is not bound.
         InvalidOptionError: ``axes`` is a string, or not what an earlier call recorded; or see
             :func:`linnet.linen.with_logical_constraint`.
         NameInUseError: the name is taken.
@@ -209,10 +209,14 @@ def variable_with_axes(
         value = init_fn(*init_args, **init_kwargs)
         return with_sharding_constraint(value, axes, fallback=fallback)
 
-    module.variable(collection, name, first, unbox=False)
+    scope = module.scope
+    if scope is None:
+        raise BindingError.unbound('variable', name, module_cls=type(module))
+    scope.variable(collection, name, first, unbox=False)
+    module._state.children[name] = collection
     if axes is not None:
         record(module, collection, name, axes)
-    return PartitionedVariable(module.scope, collection, name, axes, fallback)
+    return PartitionedVariable(scope, collection, name, axes, fallback)
 
 
 def _running_module(module: Any, kind: str, name: str) -> Any:

@@ -114,11 +114,10 @@ def _assign(names: tuple[Any, ...], rules: LogicalRules) -> list[Any]:
     return axes
 
 
-def _each_axis(axis: Any) -> tuple[Any, ...]:
+def _each_axis(entry: Any) -> list[Any]:
     """The mesh axes that one entry of a spec names."""
-    if axis is None:
-        return ()
-    return tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
+    axes = entry if isinstance(entry, (tuple, list)) else [entry]
+    return [axis for axis in axes if axis is not None and axis is not PartitionSpec.UNCONSTRAINED]
 
 
 def _checked_names(names: Any) -> tuple[Any, ...]:
