@@ -27,6 +27,7 @@ from linnet.core.filters import (
     group_collections,
     in_filter,
     intersect_filters,
+    is_filter_empty,
     union_filters,
 )
 from linnet.core.rng import LazyRng
@@ -105,6 +106,11 @@ class Boundary:
         for scope in inner:
             scope.invalidate()
         return _dealt(parts, self._out)
+
+    @property
+    def may_write(self) -> bool:
+        """Tells whether there is a collection that can be written inside."""
+        return not all(map(is_filter_empty, self._mutable))
 
     def by_mutability(self, group: tuple[Any, ...]) -> tuple[Any, Any]:
         """A group of variables as two: those that may change, and those that may not."""

@@ -37,10 +37,12 @@ def map_variables(
         out = groups if written else (False, others)
         edge = Boundary(scopes, groups, out, (rngs,), name='nn.map_variables')
         target, rest = edge.variables
-        if init and any(s.root.mutable is not False for s in edge.outer):
+        if init and edge.may_write:
+            _, constant = edge.by_mutability(target)
             made = edge.enter((target, rest), edge.rngs)
             fn(edge.arranged(made), *args, **kwargs)
-            target = tuple(map(map_out_fn, edge.leave(made)[0]))
+            changed = map(map_out_fn, edge.leave(made)[0])
+            target = tuple({**a, **b} for a, b in zip(constant, changed, strict=True))
         inner = edge.enter((tuple(map(map_in_fn, target)), rest), edge.rngs)
         y = fn(edge.arranged(inner), *args, **kwargs)
         target, rest = edge.leave(inner)
