@@ -29,6 +29,7 @@ from linnet.linen import pooling as pooling
 from linnet.linen import recurrent as recurrent
 from linnet.linen import spmd as spmd
 from linnet.linen import stochastic as stochastic
+from linnet.linen import summary as summary
 from linnet.linen import transforms as transforms
 from linnet.linen._conv import Conv as Conv
 from linnet.linen._conv import ConvLocal as ConvLocal
@@ -123,6 +124,7 @@ from linnet.linen.spmd import with_logical_constraint as with_logical_constraint
 from linnet.linen.spmd import with_logical_partitioning as with_logical_partitioning
 from linnet.linen.stack import Stack as Stack
 from linnet.linen.stochastic import Dropout as Dropout
+from linnet.linen.summary import tabulate as tabulate
 from linnet.linen.transforms import add_metadata_axis as add_metadata_axis
 from linnet.linen.transforms import checkpoint as checkpoint
 from linnet.linen.transforms import cond as cond
@@ -270,8 +272,10 @@ __all__ = [
     'spmd',
     'standardize',
     'stochastic',
+    'summary',
     'swish',
     'switch',
+    'tabulate',
     'tanh',
     'transforms',
     'unbox',

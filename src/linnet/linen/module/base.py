@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from linnet.core.filters import CollectionFilter, DenyList
@@ -321,6 +322,48 @@ class Module(VariableMethods):
         entry.check_constructed(self, 'lazy_init')
         make = entry.lazy_init(entry.method_of(self, method), self, mutable=mutable)
         return make(rngs, *args, **kwargs)
+
+    def tabulate(
+        self,
+        rngs: PRNGKey | RNGSequences,
+        *args: Any,
+        depth: int | None = None,
+        show_repeated: bool = False,
+        mutable: CollectionFilter = DenyList('intermediates'),
+        console_kwargs: Mapping[str, Any] | None = None,
+        table_kwargs: Mapping[str, Any] = MappingProxyType({}),
+        column_kwargs: Mapping[str, Any] = MappingProxyType({}),
+        compute_flops: bool = False,
+        compute_vjp_flops: bool = False,
+        **kwargs: Any,
+    ) -> str:
+        """A table of all modules that run in ``init``, as text; nothing is computed.
+
+        The arguments are explained at :func:`linnet.linen.tabulate`; those of the method follow
+        ``rngs``.
+
+        >>> import jax, jax.numpy as jnp
+        >>> import linnet.linen as nn
+        >>> text = nn.Dense(2).tabulate(jax.random.key(0), jnp.ones((1, 3)))
+        >>> 'Total Parameters: 8 (32 B)' in text
+        True
+        """
+        from linnet.linen.summary import tabulate
+
+        entry.check_constructed(self, 'tabulate')
+        draw = tabulate(
+            self,
+            rngs,
+            depth=depth,
+            show_repeated=show_repeated,
+            mutable=mutable,
+            console_kwargs=console_kwargs,
+            table_kwargs=table_kwargs,
+            column_kwargs=column_kwargs,
+            compute_flops=compute_flops,
+            compute_vjp_flops=compute_vjp_flops,
+        )
+        return draw(*args, **kwargs)
 
     def module_paths(
         self,
