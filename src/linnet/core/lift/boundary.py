@@ -148,12 +148,12 @@ class Boundary:
     def publish(self, out: Groups) -> None:
         """Writes variables that came out of the transform into the outer scopes.
 
-        In the order in which JAX holds trees, whether or not JAX has seen them.
+        Each in the order in which JAX holds trees, whether or not JAX has seen it.
         """
-        for group in jax.tree_util.tree_map(lambda x: x, out):
+        for group in out:
             for scope, parts in zip(self.outer, group, strict=True):
                 for col, part in parts.items():
-                    for name, value in part.items():
+                    for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
                         scope.put_variable(col, name, value)
 
     def run(self, transformed: Callable[..., tuple[Any, Groups]], *args: Any) -> Any:
