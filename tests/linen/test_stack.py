@@ -481,6 +481,16 @@ def test_automatic_names_go_on_as_if_there_were_no_template() -> None:
     assert names(Net()).keys() == {'Dense_0', 'Stack_0', 'Dense_1'}
 
 
+def test_the_name_of_a_template_stays_free_where_others_follow() -> None:
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            template, other = nn.Dense(3), nn.Dense(3)
+            return nn.Dense(3)(other(Stack(template, 2)(x)))
+
+    assert names(Net()).keys() == {'Stack_0', 'Dense_1', 'Dense_2'}
+
+
 def test_a_template_in_setup_or_in_a_field() -> None:
     class Net(nn.Module):
         block: nn.Module
