@@ -55,7 +55,7 @@ PAGE = {
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch
         linnet.linen.recurrent linnet.linen.transforms.control
         linnet.linen.transforms.staging linnet.linen.transforms.variables
-        linnet.linen._stack_forms linnet.linen.stack
+        linnet.linen._stack_forms linnet.linen.stack linnet.linen._summary_text linnet.linen.summary
         linnet.linen.spmd linnet.linen._axis_metadata linnet.linen.partitioning
         linnet.linen.reparam linnet.linen.normalization linnet.linen.attention
         linnet.linen.transforms linnet.linen
@@ -71,6 +71,7 @@ DOORS = {'linnet.core.frozen_dict', 'linnet.linen.linear', 'linnet.linen.rnn_cel
 # Imports inside functions of what stands further down the page, each with its reason.
 LAZY = {
     ('linnet.core.variables', 'linnet.core._scope'): 'a variable names the type of its scope',
+    ('linnet.linen.module.base', 'linnet.linen.summary'): 'a method that draws with rich',
 }
 
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
 
 from linnet.core import meta
 from linnet.typing import SizeBytes
-
-if TYPE_CHECKING:
-    from linnet.linen.summary import Row, Table
 
 
 @dataclasses.dataclass
@@ -131,7 +128,7 @@ def _bytes_text(count: int) -> str:
 
 
 def render(
-    table: Table,
+    table: Any,
     costs: Sequence[str],
     console_kwargs: Mapping[str, Any] | None,
     table_kwargs: Mapping[str, Any],
@@ -183,7 +180,7 @@ def render(
     return f'\n{console.file.getvalue()}\n'  # type: ignore[attr-defined]
 
 
-def _cells(row: Row, costs: Sequence[str], collections: Sequence[str]) -> list[str]:
+def _cells(row: Any, costs: Sequence[str], collections: Sequence[str]) -> list[str]:
     method = '' if row.method == '__call__' else f' ({row.method})'
     cells = [
         '/'.join(row.path),
