@@ -46,6 +46,9 @@ def signature(lib, path, name):
 @pytest.mark.parametrize('name', SPMD)
 def test_signatures_are_alike(name):
     same(lambda lib: signature(lib, 'linen.spmd', name))
+
+
+def test_fallbacks_are_alike():
     same(lambda lib: [(m.name, m.value) for m in spmd_of(lib).RulesFallback])
 
 
