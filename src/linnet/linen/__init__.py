@@ -38,6 +38,8 @@ from linnet.linen._dense import Dense as Dense
 from linnet.linen._dense import DenseGeneral as DenseGeneral
 from linnet.linen._dense import Einsum as Einsum
 from linnet.linen._embed import Embed as Embed
+from linnet.linen._stack_forms import stack_layers as stack_layers
+from linnet.linen._stack_forms import unstack_layers as unstack_layers
 from linnet.linen.activation import PReLU as PReLU
 from linnet.linen.activation import celu as celu
 from linnet.linen.activation import elu as elu
@@ -105,8 +107,8 @@ from linnet.linen.pooling import avg_pool as avg_pool
 from linnet.linen.pooling import max_pool as max_pool
 from linnet.linen.pooling import min_pool as min_pool
 from linnet.linen.pooling import pool as pool
-from linnet.linen.recurrent import Bidirectional as Bidirectional
 from linnet.linen.recurrent import RNN as RNN
+from linnet.linen.recurrent import Bidirectional as Bidirectional
 from linnet.linen.reparam import SpectralNorm as SpectralNorm
 from linnet.linen.reparam import WeightNorm as WeightNorm
 from linnet.linen.rnn_cells import ConvLSTMCell as ConvLSTMCell
@@ -270,6 +272,7 @@ __all__ = [
     'softmax',
     'softplus',
     'spmd',
+    'stack_layers',
     'standardize',
     'stochastic',
     'summary',
@@ -279,6 +282,7 @@ __all__ = [
     'tanh',
     'transforms',
     'unbox',
+    'unstack_layers',
     'value_and_grad',
     'vjp',
     'vmap',

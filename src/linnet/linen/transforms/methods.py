@@ -55,14 +55,14 @@ class Capture:
         known = self._known.get(id(original))
         if known is not None:
             return known
-        handle = self._known[id(original)] = Handle(len(self._originals))
-        self._originals.append(original)
-        if original.scope is not None:
-            self.scopes.append(original.scope)
         if isinstance(original, ModuleBase):
             for value in _held(original).values():
                 for sub in modules_in(value):
                     self.handle(sub)
+        handle = self._known[id(original)] = Handle(len(self._originals))
+        self._originals.append(original)
+        if original.scope is not None:
+            self.scopes.append(original.scope)
         return handle
 
     def fingerprint(self) -> Any:
