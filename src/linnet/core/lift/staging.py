@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import jax
 
 from linnet.core.filters import CollectionFilter, DenyList, PRNGSequenceFilter
-from linnet.core.lift.boundary import Boundary, Groups
+from linnet.core.lift.boundary import Boundary
 from linnet.core.lift.variables import cleared
 from linnet.core.spmd import get_logical_axis_rules
 
@@ -99,11 +99,8 @@ def compiler(
     static_argnums: int | Iterable[int] = (),
     static_argnames: str | Iterable[str] = (),
     donate_argnums: int | Iterable[int] = (),
-    keys: Callable[[Boundary], Groups] = cleared,
 ) -> Callable[..., Callable[..., Any]]:
     """Keeps compiled programs; ``compiler(...)(fn, watcher)`` is ``fn`` run through them.
-
-    ``keys`` makes the keys inside of those of the boundary.
 
     Tracing a program draws keys, and may do more; a program that is found compiled does the same
     to the counts as when it was traced, so that what follows does not depend on the cache.
@@ -125,10 +122,10 @@ def compiler(
     def compiled(fn: Callable[..., Any], watcher: Watcher | None = None) -> Callable[..., Any]:
         def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
             edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.jit')
-            inside = keys(edge)
+            keys = cleared(edge.rngs)
             program = _Program(edge, fn, watcher.key() if watcher else None)
             try:
-                y, out = jitted(program, edge.variables, inside, *args, **kwargs)
+                y, out = jitted(program, edge.variables, keys, *args, **kwargs)
             finally:
                 program.pure = None
             which = program, _shapes((edge.variables, args, kwargs))

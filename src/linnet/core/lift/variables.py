@@ -7,7 +7,6 @@ from typing import Any
 
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter, subtract_filters
 from linnet.core.lift.boundary import Boundary, Groups
-from linnet.core.rng import LazyRng
 
 
 def id_fn(x: Any) -> Any:
@@ -72,26 +71,14 @@ def relabelled(
     )
 
 
-def cleared(edge: Boundary) -> Groups:
-    """The keys of a boundary, as if its scopes were where their streams begin.
+def cleared(groups: Groups) -> Groups:
+    """Keys as if the scopes were where their streams begin.
 
     So what is inside a compiled function depends on no path outside of it.
     """
-    return _rekeyed(edge, lambda scope, stream: scope.rngs[stream].clear_suffix())
-
-
-def forked(edge: Boundary) -> Groups:
-    """The keys of a boundary, each replaced by one drawn from its stream."""
-    return _rekeyed(edge, lambda scope, stream: LazyRng(scope.make_rng(stream), ()))
-
-
-def _rekeyed(edge: Boundary, key: Callable[..., LazyRng]) -> Groups:
     return tuple(
-        tuple(
-            {stream: key(scope, stream) for stream in streams}
-            for scope, streams in zip(edge.outer, group, strict=True)
-        )
-        for group in edge.rngs
+        tuple({stream: rng.clear_suffix() for stream, rng in rngs.items()} for rngs in group)
+        for group in groups
     )
 
 
@@ -104,20 +91,10 @@ def fold_rngs(
 
     The arguments are explained at :func:`linnet.linen.fold_rngs`.
     """
-    return with_keys(cleared, fn, variables, rngs)
-
-
-def with_keys(
-    keys: Callable[[Boundary], Groups],
-    fn: Callable[..., Any],
-    variables: CollectionFilter = True,
-    rngs: PRNGSequenceFilter = True,
-) -> Callable[..., Any]:
-    """Lets a function draw from the keys that ``keys`` makes of those of the boundary."""
 
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
         edge = Boundary(scopes, (variables,), (variables,), (rngs,), name='nn.fold_rngs')
-        y, out = edge.pure(fn)(edge.variables, keys(edge), *args, **kwargs)
+        y, out = edge.pure(fn)(edge.variables, cleared(edge.rngs), *args, **kwargs)
         edge.publish(out)
         return y
 

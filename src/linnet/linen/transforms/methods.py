@@ -8,14 +8,16 @@ what was shared outside is shared inside.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 
+from linnet.core.rng import LazyRng
 from linnet.core.scope import Scope, Variable
 from linnet.errors.calls import CallCompactUnboundModuleError
 from linnet.errors.transforms import TransformedMethodReturnValueError, TransformTargetError
@@ -240,7 +242,11 @@ def _pass_on_mark(lifted: Callable[..., Any], fn: Callable[..., Any]) -> None:
 
 
 def lift_function(
-    transform: Callable[..., Any], fn: Callable[..., Any], *trafo_args: Any, **trafo_kwargs: Any
+    transform: Callable[..., Any],
+    fn: Callable[..., Any],
+    *trafo_args: Any,
+    forks: bool = False,
+    **trafo_kwargs: Any,
 ) -> Callable[..., Any]:
     """Lifts a method, or a function whose first argument is a module.
 
@@ -248,16 +254,18 @@ def lift_function(
         transform: of :mod:`linnet.core.lift`: from a function of scopes to another.
         fn: the function.
         *trafo_args: arguments of the transform after the function.
+        forks: whether the module gets keys of its own for the call.
         **trafo_kwargs: keyword arguments of the transform.
     """
     method = wrap_method_once(fn)
 
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        call = Call(module, args, kwargs, name=f'nn.{getattr(transform, "__name__", "transform")}')
+        call = Call(module, args, kwargs, name=f'nn.{transform.__name__}')
         _pass_on_mark(lifted, fn)
         run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
-        return run(call.scopes, *call.args, **call.kwargs)
+        with _forked_keys(module) if forks else contextlib.nullcontext():
+            return run(call.scopes, *call.args, **call.kwargs)
 
     return lifted
 
@@ -274,9 +282,22 @@ def lift_jit(
         call = Call(module, args, kwargs, name='nn.jit')
         _pass_on_mark(lifted, fn)
         run = compiled(call.on_scopes(method), call)
-        return run(call.scopes, *call.args, **call.kwargs)
+        with _forked_keys(module):
+            return run(call.scopes, *call.args, **call.kwargs)
 
     return lifted
+
+
+@contextlib.contextmanager
+def _forked_keys(module: Any) -> Iterator[None]:
+    """Gives a module, for a while, keys of its own: one drawn from each stream."""
+    scope = module.scope
+    outer = scope.rngs
+    scope.rngs = {stream: LazyRng.create(scope.make_rng(stream)) for stream in outer}
+    try:
+        yield
+    finally:
+        scope.rngs = outer
 
 
 Methods = str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None

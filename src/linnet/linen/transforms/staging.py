@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import linnet.core.lift.staging as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.staging import compiler
-from linnet.core.lift.variables import forked
 from linnet.linen.transforms.methods import Methods, lift_function, lift_jit
 from linnet.linen.transforms.methods import lift as lift_target
 
@@ -48,7 +47,7 @@ def jit(
     del device, backend
     return lift_target(
         'jit',
-        functools.partial(lift_jit, functools.partial(compiler, keys=forked)),
+        functools.partial(lift_jit, compiler),
         target,
         methods,
         variables=variables,

@@ -11,7 +11,6 @@ import jax
 import linnet.core.lift.variables as lift
 from linnet.core import meta
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
-from linnet.core.lift.variables import forked, with_keys
 from linnet.linen.transforms.methods import Methods, lift_function
 from linnet.linen.transforms.methods import lift as lift_target
 
@@ -93,7 +92,7 @@ def fold_rngs(
         variables: the collections that it sees.
         rngs: the streams that it sees.
     """
-    lifting = functools.partial(lift_function, functools.partial(with_keys, forked))
+    lifting = functools.partial(lift_function, lift.fold_rngs, forks=True)
     return lift_target('fold_rngs', lifting, target, None, variables=variables, rngs=rngs)
 
 
