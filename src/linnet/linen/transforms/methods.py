@@ -261,10 +261,10 @@ def lift_function(
 
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        call = Call(module, args, kwargs, name=f'nn.{transform.__name__}')
         _pass_on_mark(lifted, fn)
-        run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
         with _forked_keys(module) if forks else contextlib.nullcontext():
+            call = Call(module, args, kwargs, name=f'nn.{transform.__name__}')
+            run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
             return run(call.scopes, *call.args, **call.kwargs)
 
     return lifted
@@ -279,10 +279,10 @@ def lift_jit(
 
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        call = Call(module, args, kwargs, name='nn.jit')
         _pass_on_mark(lifted, fn)
-        run = compiled(call.on_scopes(method), call)
         with _forked_keys(module):
+            call = Call(module, args, kwargs, name='nn.jit')
+            run = compiled(call.on_scopes(method), call)
             return run(call.scopes, *call.args, **call.kwargs)
 
     return lifted
@@ -290,11 +290,18 @@ def lift_jit(
 
 @contextlib.contextmanager
 def _forked_keys(module: Any) -> Iterator[None]:
-    """Gives a module, for a while, keys of its own: one drawn from each stream."""
-    scope = module.scope
+    """Gives a bound module, for a while, keys of its own: one drawn from each stream.
+
+    Its ``setup`` runs with them, and what it makes is there before it runs again inside.
+    """
+    scope = getattr(module, 'scope', None)
+    if scope is None:
+        yield  # the call will be refused
+        return
     outer = scope.rngs
     scope.rngs = {stream: LazyRng.create(scope.make_rng(stream)) for stream in outer}
     try:
+        binding.try_setup(module)
         yield
     finally:
         scope.rngs = outer
