@@ -252,6 +252,14 @@ def test_an_array_for_epsilon() -> None:
         run(nn.LayerNorm(X))
 
 
+@pytest.mark.parametrize('options', [{'epsilon': '1e-6'}, {'reduction_axes': 'all'}])
+def test_an_option_of_another_type(options: Any) -> None:
+    with pytest.raises(InvalidOptionError, match=r'is not a number|are not integers'):
+        run(nn.LayerNorm(**options))
+    with pytest.raises(InvalidOptionError, match='axes=None are not integers'):
+        run(nn.LayerNorm(feature_axes=None))
+
+
 @pytest.mark.parametrize('layer', [nn.LayerNorm(), nn.GroupNorm(2), nn.BatchNorm(False)])
 def test_a_mask_that_does_not_fit(layer: Any) -> None:
     variables = layer.init(KEY, X)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 
-from tests.parity.harness import Library, compare, same, same_error
+from tests.parity.harness import ORACLE, PAIR, Library, compare, same, same_error
 
 pytestmark = pytest.mark.filterwarnings(
     'ignore::DeprecationWarning:flax', 'ignore:.*old name of:DeprecationWarning'
@@ -460,3 +460,14 @@ def test_a_cache_that_is_made_by_the_first_step() -> None:
 )
 def test_errors_are_of_the_same_kind(program: Any) -> None:
     same_error(lambda lib: program(lib.nn, array(2, 3, 4)))
+
+
+def test_every_name_is_there() -> None:
+    theirs, ours = (lib.load('linen.attention') for lib in PAIR)
+    named = {
+        name
+        for name, value in vars(theirs).items()
+        if getattr(value, '__module__', '').startswith(ORACLE.name)
+    }
+    assert named <= set(vars(ours))
+    assert named >= {'Module', 'compact', 'merge_param'}

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.parity.harness import Library, compare, same, same_error
+from tests.parity.harness import ORACLE, PAIR, Library, compare, same, same_error
 
 pytestmark = pytest.mark.filterwarnings(
     'ignore::linnet.errors.SharpBitWarning',  # means over one element are drawn too
@@ -328,3 +328,14 @@ def test_the_functions_beneath() -> None:
 )
 def test_errors_are_of_the_same_kind(program: Any) -> None:
     same_error(lambda lib: program(lib.nn, array(2, 4)))
+
+
+def test_every_name_is_there() -> None:
+    theirs, ours = (lib.load('linen.normalization') for lib in PAIR)
+    named = {
+        name
+        for name, value in vars(theirs).items()
+        if getattr(value, '__module__', '').startswith(ORACLE.name)
+    }
+    assert named <= set(vars(ours))
+    assert named >= {'Module', 'compact', 'merge_param'}

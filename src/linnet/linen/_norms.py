@@ -8,7 +8,8 @@ is then two steps: :func:`compute_stats` over its reduction axes, :func:`normali
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -28,9 +29,15 @@ def canonicalize_axes(rank: int, axes: Axes) -> tuple[int, ...]:
     (0, 2)
 
     Raises:
+        InvalidOptionError: they are no integers.
         InputShapeError: an input of ``rank`` axes lacks one of them.
     """
-    named = axes if isinstance(axes, Iterable) else (axes,)
+    try:
+        named = [operator.index(axis) for axis in (axes if np.iterable(axes) else (axes,))]
+    except TypeError as error:
+        raise InvalidOptionError(
+            f'axes={axes!r} are not integers', mend='-1, or a tuple as (-2, -1)'
+        ) from error
     found = tuple(sorted({rank + axis if axis < 0 else axis for axis in named}))
     if found and not 0 <= found[0] <= found[-1] < rank:
         raise InputShapeError(
@@ -188,6 +195,8 @@ def _check_epsilon(epsilon: Any, layer: str) -> None:
             why='a layer is first made with its options and then called on its input',
             mend=f'nn.{layer}()(x)',
         )
+    if not isinstance(epsilon, int | float) and not hasattr(epsilon, 'ndim'):
+        raise InvalidOptionError(f'epsilon={epsilon!r} is not a number', mend='epsilon=1e-6')
 
 
 def warn_if_single(mdl: Any, shape: Sequence[int], axes: Sequence[int], advice: str) -> None:

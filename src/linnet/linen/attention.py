@@ -26,6 +26,7 @@ from linnet.linen._dense import DenseGeneral
 from linnet.linen._dot_product import dot_product_attention, dot_product_attention_weights
 from linnet.linen._inputs import check_array, check_flag, holds, warn_about
 from linnet.linen._shapes import check_count
+from linnet.linen.dtypes import promote_dtype
 from linnet.linen.masks import combine_masks, make_attention_mask, make_causal_mask
 from linnet.linen.module.base import Module
 from linnet.linen.module.decorators import compact
@@ -43,17 +44,23 @@ from linnet.typing import (
 )
 
 __all__ = [
+    'DenseGeneral',
+    'LayerNorm',
+    'Module',
     'MultiHeadAttention',
     'MultiHeadDotProductAttention',
     'PRNGKey',
     'SelfAttention',
     'Shape',
     'combine_masks',
+    'compact',
     'default_kernel_init',
     'dot_product_attention',
     'dot_product_attention_weights',
     'make_attention_mask',
     'make_causal_mask',
+    'merge_param',
+    'promote_dtype',
 ]
 
 default_kernel_init = initializers.lecun_normal()

@@ -11,6 +11,7 @@ The options that they share are explained once, at :class:`LayerNorm`.
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any
 
 import jax.numpy as jnp
@@ -24,11 +25,13 @@ from linnet.linen._norms import check_mask, warn_if_single
 from linnet.linen._norms import compute_stats as _compute_stats
 from linnet.linen._norms import normalize as _normalize
 from linnet.linen._shapes import check_count
+from linnet.linen.dtypes import canonicalize_dtype
 from linnet.linen.module.base import Module
 from linnet.linen.module.decorators import compact
 from linnet.linen.module.merge import merge_param
 from linnet.linen.reparam import SpectralNorm, WeightNorm
 from linnet.linen.reparam import l2_normalize as _l2_normalize
+from linnet.linen.transforms.variables import map_variables
 from linnet.typing import Array, Axes, Dtype, Initializer, PRNGKey, Shape
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     'GroupNorm',
     'InstanceNorm',
     'LayerNorm',
+    'Module',
     'PRNGKey',
     'RMSNorm',
     'Shape',
@@ -46,6 +50,11 @@ __all__ = [
     '_compute_stats',
     '_l2_normalize',
     '_normalize',
+    'canonicalize_dtype',
+    'compact',
+    'field',
+    'map_variables',
+    'merge_param',
 ]
 
 
