@@ -89,7 +89,7 @@ def first_state(cell: Any, key: PRNGKey, input_shape: Shape) -> Array:
     n_axes = cell.num_feature_axes
     if hasattr(input_shape, 'ndim') or not hasattr(input_shape, '__iter__'):
         raise InputShapeError(
-            f'input_shape={input_shape!r} is not a shape',
+            f'input_shape is {describe(input_shape)}, not a shape',
             mend='cell.initialize_carry(key, x.shape)',
         )
     outer = tuple(input_shape)[:-1]
@@ -243,11 +243,11 @@ def describe(carry: Any) -> str:
     """What was given as a carry, in words.
 
     >>> describe((jnp.ones(3), None)), describe(jnp.ones((2, 4))), describe(3)
-    ('a tuple of 2: an array of shape (3,), None', 'an array of shape (2, 4)', 'a int')
+    ('a tuple of 2: an array of shape (3,), None', 'an array of shape (2, 4)', 'of type int')
     """
     if _is_array(carry):
         return f'an array of shape {tuple(carry.shape)}'
     if isinstance(carry, tuple | list):
         parts = ', '.join(describe(x) for x in carry)
         return f'a {type(carry).__name__} of {len(carry)}: {parts}'
-    return 'None' if carry is None else f'a {type(carry).__name__}'
+    return 'None' if carry is None else f'of type {type(carry).__name__}'

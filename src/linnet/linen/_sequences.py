@@ -92,11 +92,12 @@ def flip_sequences(
         return jnp.flip(inputs, axis=axis)
     first = 1 if time_major else 0
     seq_lengths = as_lengths(seq_lengths, inputs.shape[first : first + num_batch_dims])
+    seq_lengths = jnp.expand_dims(seq_lengths, axis)
     length = inputs.shape[axis]
     steps = jnp.arange(length - 1, -1, -1)
-    if time_major:
-        steps = jnp.reshape(steps, (length,) + (1,) * num_batch_dims)
-    steps = (steps + jnp.expand_dims(seq_lengths, axis)) % length
+    ones = (1,) * num_batch_dims
+    steps = jnp.reshape(steps, (length, *ones) if time_major else (*ones, length))
+    steps = (steps + seq_lengths) % length
     steps = jnp.reshape(steps, steps.shape + (1,) * (inputs.ndim - steps.ndim))
     return jnp.take_along_axis(inputs, steps, axis=axis)
 
