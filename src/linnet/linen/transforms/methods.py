@@ -178,8 +178,8 @@ class Call:
             raise CallCompactUnboundModuleError(module_cls=type(module), method=name)
         self._capture = Capture()
         self._module = module
-        self._handle = self._capture.handle(module)
         self.args, self.kwargs = self._capture.seal((args, kwargs))
+        self._handle = self._capture.handle(module)
         self._multi_scope = multi_scope
         self._state = _exported(module._state)
         self.scopes: Any = self._capture.scopes
