@@ -128,6 +128,15 @@ def test_the_result_is_of_the_computation_dtype() -> None:
     assert run(nn.LayerNorm(), X.astype(int)).dtype == jnp.float32
 
 
+@pytest.mark.parametrize('layer', [nn.LayerNorm, nn.RMSNorm, nn.InstanceNorm])
+def test_a_named_dtype_is_no_implicit_promotion(layer: Any) -> None:
+    half = X.astype(jnp.bfloat16)
+    with jax.numpy_dtype_promotion('strict'), jax.numpy_rank_promotion('raise'):
+        assert run(layer(dtype=jnp.bfloat16), half).dtype == jnp.bfloat16
+        with pytest.raises(ValueError, match='no available implicit dtype promotion'):
+            run(layer(), half)
+
+
 def test_averages_are_kept_in_float32_unless_told_otherwise() -> None:
     kept = nn.BatchNorm(False, param_dtype=jnp.bfloat16).init(KEY, X)
     assert kept['batch_stats']['mean'].dtype == jnp.float32

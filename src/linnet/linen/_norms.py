@@ -12,6 +12,7 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -88,7 +89,8 @@ def compute_stats(
     """
     dtype = jnp.result_type(x) if dtype is None else dtype
     if force_float32_reductions:
-        dtype = jnp.promote_types(dtype, jnp.float32)
+        with jax.numpy_dtype_promotion('standard'):
+            dtype = jnp.promote_types(dtype, jnp.float32)
     x = jnp.asarray(x, dtype)
     axes = canonicalize_axes(x.ndim, axes)
     if mask is not None:
@@ -156,21 +158,26 @@ def normalize(
     feature_axes = canonicalize_axes(x.ndim, feature_axes)
     param_shape = tuple(x.shape[axis] for axis in feature_axes)
     aligned = [size if i in feature_axes else 1 for i, size in enumerate(x.shape)]
-    if mean is None:
-        var = jnp.expand_dims(var, reduction_axes)
-        y = jnp.asarray(x, jnp.result_type(x, var))
-    else:
-        mean, var = (jnp.expand_dims(stat, reduction_axes) for stat in (mean, var))
-        y = x - mean
-    factor = lax.rsqrt(var + epsilon)
     scale = bias = None
     if use_scale:
         scale = mdl.param('scale', scale_init, param_shape, param_dtype)
-        factor = factor * jnp.reshape(scale, aligned)
-    y = y * factor
     if use_bias:
         bias = mdl.param('bias', bias_init, param_shape, param_dtype)
-        y = y + jnp.reshape(bias, aligned)
+    # Statistics and parameters may be of a wider dtype than the input, whatever the user allows
+    # between arrays of their own.
+    with jax.numpy_dtype_promotion('standard'):
+        if mean is None:
+            var = jnp.expand_dims(var, reduction_axes)
+            y = jnp.asarray(x, jnp.result_type(x, var))
+        else:
+            mean, var = (jnp.expand_dims(stat, reduction_axes) for stat in (mean, var))
+            y = x - mean
+        factor = lax.rsqrt(var + epsilon)
+        if scale is not None:
+            factor = factor * jnp.reshape(scale, aligned)
+        y = y * factor
+        if bias is not None:
+            y = y + jnp.reshape(bias, aligned)
     return jnp.asarray(y, canonicalize_dtype(x, scale, bias, dtype=dtype))
 
 
