@@ -274,15 +274,23 @@ def rnn_cases(draw: Any) -> Any:
 
 
 @pytest.mark.parametrize('name', DENSE_CELLS)
-@given(case=rnn_cases(), with_carry=st.booleans())
-def test_rnn(name: str, case: Any, with_carry: bool) -> None:
+@given(
+    case=rnn_cases(),
+    with_carry=st.booleans(),
+    dtype=st.sampled_from((None, 'bfloat16')),
+    x_dtype=st.sampled_from(('float32', 'float16', 'int32')),
+)
+def test_rnn(name: str, case: Any, with_carry: bool, dtype: Any, x_dtype: str) -> None:
     options, call, x, batch = case
+    x = x.astype(x_dtype)
+    dtype = None if name == 'SimpleCell' else dtype  # whose carry would change its dtype
     if with_carry:
         state = array(*batch, 3)
         call = {**call, 'initial_carry': (state, state - 1) if 'LSTM' in name else state}
 
     def program(lib: Library) -> Any:
-        cell = getattr(lib.nn, name)(3, carry_init=lib.nn.initializers.normal())
+        normal = lib.nn.initializers.normal()
+        cell = getattr(lib.nn, name)(3, carry_init=normal, dtype=dtype)
         return abstract(lib.nn.RNN(cell, **options), x, call)
 
     same(program)
@@ -574,6 +582,40 @@ def test_nested_bidirectional() -> None:
         )
 
     same(program)
+
+
+@pytest.mark.parametrize('name', ['GRUCell', 'LSTMCell'])
+def test_lifted_cells_and_layers(name: str) -> None:
+    def program(lib: Library) -> Any:
+        nn, x = lib.nn, array(2, 5, 3)
+        cell = getattr(nn, name)
+        ensemble = nn.vmap(
+            nn.RNN, variable_axes={'params': 0}, split_rngs={'params': True}, in_axes=1, out_axes=1
+        )
+        loop = nn.scan(
+            cell, variable_broadcast='params', split_rngs={'params': False}, in_axes=1, out_axes=1
+        )(3)
+        carry = loop.initialize_carry(jax.random.key(0), (2, 3))
+        return (
+            nn.RNN(nn.remat(cell)(3)).init_with_output(jax.random.key(0), x),
+            ensemble(cell(3)).init_with_output(jax.random.key(0), array(2, 4, 5, 3)),
+            loop.init_with_output(jax.random.key(0), carry, x),
+        )
+
+    same(program)
+
+
+@pytest.mark.parametrize('dtype', ['int64', 'int32'])
+def test_lengths_in_double_precision(dtype: str) -> None:
+    with jax.enable_x64(True):
+        x = array(2, 5, 2, dtype='float64')
+        call = dict(seq_lengths=jnp.array([2, 5], dtype), return_carry=True)
+
+        def program(lib: Library) -> Any:
+            cell = lib.nn.LSTMCell(3, param_dtype=jnp.float64)
+            return abstract(lib.nn.RNN(cell, reverse=True, keep_order=True), x, call)
+
+        same(program)
 
 
 # The surface.

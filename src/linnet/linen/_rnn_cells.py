@@ -80,11 +80,7 @@ def first_state(cell: Any, key: PRNGKey, input_shape: Shape) -> Array:
         InputShapeError: ``input_shape`` is no shape, or has too few axes.
         InvalidOptionError: it was asked of a class, or ``features`` is no count.
     """
-    if not isinstance(cell, ModuleBase):
-        raise InvalidOptionError(
-            'initialize_carry is a method of a cell, not of its class',
-            mend='nn.GRUCell(features).initialize_carry(key, (batch, in_features))',
-        )
+    _check_instance(cell)
     check_count('features', cell.features)
     n_axes = cell.num_feature_axes
     if hasattr(input_shape, 'ndim') or not hasattr(input_shape, '__iter__'):
@@ -99,6 +95,14 @@ def first_state(cell: Any, key: PRNGKey, input_shape: Shape) -> Array:
             f'{type(cell).__name__} without batch axes',
         )
     return cell.carry_init(key, (*outer, cell.features), cell.param_dtype)
+
+
+def _check_instance(cell: Any) -> None:
+    if not isinstance(cell, ModuleBase):
+        raise InvalidOptionError(
+            'initialize_carry is a method of a cell, not of its class',
+            mend='nn.GRUCell(features).initialize_carry(key, (batch, in_features))',
+        )
 
 
 def dense_layers(cell: Any, width: int) -> tuple[Any, Any]:
@@ -204,7 +208,7 @@ def check_width(cell: Any, state: Array, name: str) -> None:
         warn_about(
             cell,
             f'{name} has shape {state.shape}, of width {state.shape[-1]}, and '
-            f'features={cell.features}: the cell takes its width from the carry',
+            f'features={cell.features}; a cell takes its width from the carry, the first argument',
         )
 
 

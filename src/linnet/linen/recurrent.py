@@ -2,8 +2,8 @@
 
 Sequences are ``[batch..., time, features...]``, or with *time-major* order
 ``[time, batch..., features...]``. Sequences of different lengths are padded at the end to the
-longest and come with ``seq_lengths``, ``[batch...]``, of which every step but the last knows
-nothing: outputs beyond a length are computed from padding and mean nothing. The cells are those of
+longest and come with ``seq_lengths``, ``[batch...]``. The loop runs over the padding all the same:
+outputs beyond the length of a sequence mean nothing. The cells are those of
 :mod:`linnet.linen.rnn_cells`.
 """
 
@@ -155,11 +155,10 @@ class RNN(Module):
             CarryError: the carry does not fit the inputs, or a step changes its form.
         """
         pick = functools.partial(_pick, self)
-        return_carry, time_major = (
-            pick('return_carry', return_carry),
-            pick('time_major', time_major),
-        )
-        reverse, keep_order = pick('reverse', reverse), pick('keep_order', keep_order)
+        return_carry = pick('return_carry', return_carry)
+        time_major = pick('time_major', time_major)
+        reverse = pick('reverse', reverse)
+        keep_order = pick('keep_order', keep_order)
         check_count('unroll', self.unroll)
         axis, batch, step_shape = layout(inputs, _feature_axes(self.cell), time_major)
         length = inputs.shape[axis]
@@ -221,19 +220,23 @@ def _feature_axes(cell: Any) -> int:
     if inspect.isclass(cell):
         raise InvalidOptionError(
             f'cell is the class {cell.__name__}; a cell is wanted',
-            mend=f'nn.RNN(nn.{cell.__name__}(features=64))',
+            mend=f'nn.RNN({cell.__name__}(...))',
         )
-    name = 'num_feature_axes'
-    if isinstance(cell, ModuleBase) and (hasattr(type(cell), name) or hasattr(cell, name)):
-        n_axes = cell.num_feature_axes
-        check_count(f'{name} of {type(cell).__name__}', n_axes)
-        return n_axes
-    raise InvalidOptionError(
-        f'cell is a {type(cell).__name__}, which is not a recurrent cell',
-        why='a cell is a module with initialize_carry and num_feature_axes, and is called as '
-        '(carry, x) -> (carry, y)',
-        mend='nn.RNN(nn.GRUCell(features=64))',
-    )
+    if not _is_cell(cell):
+        raise InvalidOptionError(
+            f'cell is of type {type(cell).__name__}, which is not a recurrent cell',
+            why='a cell is a module with initialize_carry and num_feature_axes, and is called as '
+            '(carry, x) -> (carry, y)',
+            mend='nn.RNN(nn.GRUCell(features=64))',
+        )
+    n_axes = cell.num_feature_axes
+    check_count(f'num_feature_axes of {type(cell).__name__}', n_axes)
+    return n_axes
+
+
+def _is_cell(x: Any) -> bool:
+    name = 'num_feature_axes'  # the class is asked first, so that errors in a property show
+    return isinstance(x, ModuleBase) and (hasattr(type(x), name) or hasattr(x, name))
 
 
 def _call_cell(cell: Any, carry: Carry, x: Array) -> tuple[Carry, Any]:
@@ -257,12 +260,13 @@ def _call_cell(cell: Any, carry: Carry, x: Array) -> tuple[Carry, Any]:
 
 def _changes(before: Carry, after: Carry) -> str:
     """In what the form of a carry differs from that of the one before it; ``''`` if in nothing."""
-    leaves_in, tree_in = jax.tree_util.tree_flatten_with_path(before)
-    leaves_out, tree_out = jax.tree_util.tree_flatten(after)
-    if tree_in != tree_out:
-        return f'its structure goes from {tree_in} to {tree_out}'
+    tree_before: Any
+    leaves_before, tree_before = jax.tree_util.tree_flatten_with_path(before)
+    leaves_after, tree_after = jax.tree_util.tree_flatten(after)
+    if tree_before != tree_after:
+        return f'its structure goes from {tree_before} to {tree_after}'
     found = []
-    for (path, leaf), new in zip(leaves_in, leaves_out, strict=True):
+    for (path, leaf), new in zip(leaves_before, leaves_after, strict=True):
         was, now = jax.typeof(leaf), jax.typeof(new)
         is_weak = getattr(was, 'weak_type', False)
         if was.shape != now.shape or (was.dtype != now.dtype and not is_weak):
@@ -398,16 +402,20 @@ def _pair(initial_carry: Carry | None) -> tuple[Carry, Carry]:
 def _run(rnn: Any, name: str, inputs: Array, **keywords: Any) -> tuple[Carry, Output]:
     """Calls one of the layers, if it is a recurrent layer."""
     if inspect.isclass(rnn) or not callable(rnn):
-        what = f'the class {rnn.__name__}' if inspect.isclass(rnn) else f'a {type(rnn).__name__}'
+        what = (
+            f'the class {rnn.__name__}' if inspect.isclass(rnn) else f'of type {type(rnn).__name__}'
+        )
         raise InvalidOptionError(
             f'{name} is {what}; a recurrent layer is wanted', mend=f'{name}=nn.RNN(cell)'
         )
     call = type(rnn).__call__ if isinstance(rnn, ModuleBase) else rnn
     known = inspect.signature(call).parameters
     takes_all = any(p.kind is p.VAR_KEYWORD for p in known.values())
-    if not takes_all and (missing := sorted(keywords.keys() - known.keys())):
+    missing = [] if takes_all else sorted(keywords.keys() - known.keys())
+    if missing:
         raise InvalidOptionError(
-            f'{name} is a {type(rnn).__name__}, whose call does not take {", ".join(missing)}',
+            f'{name} is of type {type(rnn).__name__}, whose call does not take '
+            f'{", ".join(missing)}',
             why='both fields are nn.RNN, or modules with the same call',
             mend=f'{name}=nn.RNN(cell)',
         )
@@ -423,7 +431,7 @@ def _run(rnn: Any, name: str, inputs: Array, **keywords: Any) -> tuple[Carry, Ou
 
 def _merge(merge_fn: Callable[[Array, Array], Array], forward: Output, backward: Output) -> Output:
     """Merges the outputs of both directions, array by array."""
-    structures = [jax.tree_util.tree_structure(outputs) for outputs in (forward, backward)]
+    structures: list[Any] = [jax.tree_util.tree_structure(x) for x in (forward, backward)]
     if structures[0] != structures[1]:
         raise InputShapeError(
             f'outputs of different structures cannot be merged: {structures[0]} of forward_rnn, '
