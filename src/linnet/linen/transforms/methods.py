@@ -190,7 +190,8 @@ class Call:
             self.scopes = module.scope
 
     def on_scopes(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """``fn(module, *args)`` as a function of scopes."""
+        """``fn(module, *args)`` as a function of scopes, with the module as the running one."""
+        fn = wrap_method_once(fn)
 
         @functools.wraps(fn, updated=())
         def core_fn(scopes: Any, *args: Any, **kwargs: Any) -> Any:
