@@ -11,6 +11,7 @@ every case in every mode, otherwise a fixed share.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -73,6 +74,14 @@ class Table:
     def run(self, name: str, mode: str) -> None:
         """Compares the two libraries in one run."""
         run_mode(self.cases[name], mode)
+
+
+def numbers(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
+    """An initialiser that compiles fast; every bit of the key counts, and so does the place."""
+    first, last = jax.random.key_data(key)[..., 0], jax.random.key_data(key)[..., -1]
+    place = jax.lax.iota(jnp.uint32, math.prod(shape)) + first
+    bits = (place * jnp.uint32(0x9E3779B9)) ^ last
+    return ((bits >> 8).astype(dtype) / 2**24 - 0.5).reshape(shape)
 
 
 def bodies(nn: Any) -> dict[str, Any]:
@@ -153,7 +162,20 @@ def _nested_bodies(nn: Any, leaves: dict[str, Any]) -> dict[str, Any]:
         def __call__(self, x):
             return self.sub(x) + nn.Dropout(0.5, deterministic=False)(x)
 
-    return {'rich': Rich, 'shared': Shared}
+    class Small(nn.Module):
+        """Parameters, keys and state, and quick to compile."""
+
+        number: int
+
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Dense(4, kernel_init=numbers)(x) + numbers(self.make_rng('noise'), x.shape)
+            state = self.variable('state', 's', jnp.zeros, (4,))
+            if self.is_mutable_collection('state'):
+                state.value = state.value + x.sum(0)
+            return nn.Dense(4, kernel_init=numbers)(x) * (self.number + state.value)
+
+    return {'rich': Rich, 'shared': Shared, 'small': Small}
 
 
 Way = Callable[[Any, Any], Any]
@@ -173,8 +195,12 @@ def _class_ways(nn: Any) -> dict[str, Callable[[Any], Any]]:
             nn.checkpoint, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False
         ),
         'map_variables': functools.partial(
-            nn.map_variables, mapped_collections='params', trans_in_fn=flip, trans_out_fn=flip,
-            init=True, mutable=True,
+            nn.map_variables,
+            mapped_collections='params',
+            trans_in_fn=flip,
+            trans_out_fn=flip,
+            init=True,
+            mutable=True,
         ),
         'add_metadata_axis': functools.partial(
             nn.add_metadata_axis, variable_axes={'params': 0}, metadata_params=names
@@ -203,9 +229,7 @@ def _batch_ways(nn: Any) -> dict[str, Callable[[Any], Callable[..., Any]]]:
 
     def one_key(cls: Any, self: Any, x: Any) -> Any:
         axes = {'params': -1, STATE: 0}
-        lifted = nn.vmap(
-            cls, axes, {True: False}, in_axes=1, out_axes=1, metadata_params=names
-        )
+        lifted = nn.vmap(cls, axes, {True: False}, in_axes=1, out_axes=1, metadata_params=names)
         return lifted(self.number)(jnp.stack([x, -x], 1)).sum(1)
 
     return {'vmap_ensemble': ensemble, 'vmap_examples': examples, 'vmap_one_key': one_key}
@@ -234,17 +258,27 @@ def _loop_ways(nn: Any) -> dict[str, Callable[[Any], Callable[..., Any]]]:
         if self.is_initializing():
             return mdl(x)
         loop = nn.scan(
-            body, variable_broadcast='params', variable_carry=CARRIED,
-            variable_axes={'intermediates': 0}, split_rngs={STREAMS: True}, reverse=True,
-            out_axes=1, unroll=2,
+            body,
+            variable_broadcast='params',
+            variable_carry=CARRIED,
+            variable_axes={'intermediates': 0},
+            split_rngs={STREAMS: True},
+            reverse=True,
+            out_axes=1,
+            unroll=2,
         )
         carry, ys = loop(mdl, x, jnp.arange(2.0))
         return carry + ys.sum(1)
 
     def same_noise(cls: Any, self: Any, x: Any) -> Any:
         loop = nn.scan(
-            body, {'params': -1, STATE: 0}, split_rngs={True: False}, in_axes=nn.broadcast,
-            length=2, check_constancy_invariants=False, metadata_params=names,
+            body,
+            {'params': -1, STATE: 0},
+            split_rngs={True: False},
+            in_axes=nn.broadcast,
+            length=2,
+            check_constancy_invariants=False,
+            metadata_params=names,
         )
         return loop(cls(self.number), x, 0.5)[0]
 
@@ -261,8 +295,12 @@ def _loop_ways(nn: Any) -> dict[str, Callable[[Any], Callable[..., Any]]]:
 
         return nn.while_loop(go_on, step, mdl, (0, x), CARRIED, 'params', {STREAMS: True})[1]
 
-    return {'scan_layers': layers, 'scan_recurrent': recurrent, 'scan_same': same_noise,
-            'while_loop': steps}
+    return {
+        'scan_layers': layers,
+        'scan_recurrent': recurrent,
+        'scan_same': same_noise,
+        'while_loop': steps,
+    }
 
 
 def _direct_ways(nn: Any) -> dict[str, Callable[..., Any]]:
@@ -310,8 +348,15 @@ def _direct_ways(nn: Any) -> dict[str, Callable[..., Any]]:
         branches = [call, lambda mdl, x: mdl(2 * x), lambda mdl, x: mdl(x) + 1]
         return mdl(x) if self.is_initializing() else nn.switch(1, branches, mdl, x)
 
-    return {'vjp': vjp, 'grad': grad, 'value_and_grad': value_and_grad, 'jvp': jvp,
-            'custom_vjp': custom_vjp, 'cond': cond, 'switch': switch}
+    return {
+        'vjp': vjp,
+        'grad': grad,
+        'value_and_grad': value_and_grad,
+        'jvp': jvp,
+        'custom_vjp': custom_vjp,
+        'cond': cond,
+        'switch': switch,
+    }
 
 
 def ways(nn: Any) -> dict[str, Callable[[Any], Any]]:
