@@ -19,7 +19,8 @@ def compact(fun: F) -> F:
     >>> class MLP(nn.Module):
     ...     @nn.compact
     ...     def __call__(self, x):
-    ...         return nn.Dense(2)(nn.relu(nn.Dense(8)(x)))
+    ...         x = nn.relu(nn.Dense(8)(x))
+    ...         return nn.Dense(2)(x)
     >>> list(MLP().init(jax.random.key(0), jnp.ones((1, 3)))['params'])
     ['Dense_0', 'Dense_1']
 

@@ -101,8 +101,8 @@ class VariableMethods(ModuleBase):
         ...         count.value += 1
         ...         return count.value
         >>> y, state = Counter().apply({}, mutable=['state'])
-        >>> Counter().apply(state, mutable=['state'])[0]
-        Array(2, dtype=int32, weak_type=True)
+        >>> Counter().apply(state, mutable=['state'])[0].item()
+        2
         """
         scope = self._declare('variable', name, col)
         variable = scope.variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
