@@ -245,6 +245,7 @@ MESSAGES = [
     (E.TransformTargetError(3), 'a lifted transform was given 3'),
     (E.TransformedMethodReturnValueError('layer'), "'layer' returned a Module or a Variable"),
     (E.TraceContextError('leaked', why='w'), 'leaked; w'),
+    (E.ScanError('axis 3 is out of range', mend='in_axes=0'), 'LN405; axis 3; in_axes=0'),
     # LN5xx
     (E.InvalidOptionError('padding is 3', mend="padding='SAME'"), 'LN501; padding is 3; SAME'),
     (E.InputShapeError('x'), 'LN502'),

@@ -66,6 +66,7 @@ from linnet.errors.settings import (
 )
 from linnet.errors.transforms import (
     JaxTransformError,
+    ScanError,
     TraceContextError,
     TransformedMethodReturnValueError,
     TransformTargetError,
@@ -130,6 +131,7 @@ __all__ = [
     'PartitioningUnspecifiedError',
     'RemotePathError',
     'ReservedModuleAttributeError',
+    'ScanError',
     'ScopeCollectionNotFound',
     'ScopeParamNotFoundError',
     'ScopeParamShapeError',
