@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-jax.config.update('jax_compilation_cache_dir', str(ROOT / '.cache' / 'jax'))
+# A folder for each process of pytest-xdist: JAX writes an entry in place, and another process that
+# reads it meanwhile finds half of it.
+_WORKER = os.environ.get('PYTEST_XDIST_WORKER', 'main')
+jax.config.update('jax_compilation_cache_dir', str(ROOT / '.cache' / 'jax' / _WORKER))
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
