@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linnet import _compat
 from tests.parity.harness import ORACLE, OURS, Library, compare, same, same_error
 
 FLOATS = ('float32', 'bfloat16', 'float16')
@@ -44,7 +45,13 @@ def programs(call: Any, variables: Any, *args: Any) -> list[Any]:
     traced = [jax.make_jaxpr(call)(variables, *args)]
     if all(jnp.issubdtype(p.dtype, jnp.floating) for p in jax.tree.leaves((variables, args[:-1]))):
         traced.append(jax.make_jaxpr(jax.grad(loss(call)))(variables, *args))
-    return [(str(closed).splitlines(), closed.consts) for closed in traced]
+    return [(without_dead_code(closed.jaxpr), closed.consts) for closed in traced]
+
+
+def without_dead_code(jaxpr: Any) -> tuple[list[str], list[bool]]:
+    """The lines of a program without what it computes in vain, and which inputs are needed."""
+    needed, used = _compat.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))
+    return str(needed).splitlines(), used
 
 
 def abstract(layer: Any, x: Any, call: Any) -> Any:
