@@ -105,7 +105,7 @@ RUNS: dict[str, Callable[[Any, Any, Any], Any]] = {
     ),
     'jvp': lambda nn, mdl, x: nn.jvp(_call, mdl, (x,), (x * 2,), {}),
     'jvp_of_two': lambda nn, mdl, x: nn.jvp(_call, mdl, (x, 2.0), (x, 1.0), {}),
-    'jvp_of_a_list': lambda nn, mdl, x: nn.jvp(_call, mdl, [x], [x], {}),
+    'jvp_of_a_list': lambda nn, mdl, x: nn.jvp(_call, mdl, [x], (x,), {}),
     'jvp_of_some_collections': lambda nn, mdl, x: nn.jvp(
         _call, mdl, (x,), (x,), {}, variables=['params', 'state'], rngs=['params', 'noise']
     ),
@@ -251,10 +251,19 @@ for _name, _run in {
     'custom_vjp_of_two_arguments': lambda nn, mdl, x: _custom(nn, mdl, x, 2.0),
     'custom_vjp_grad_vars': lambda nn, mdl, x: _custom(nn, mdl, x, grad_vars='params'),
     'custom_vjp_nondiff_argnums': _nondiff,
-    'custom_vjp_called_twice': _sign,
     'custom_vjp_of_own_residuals': _own_residuals,
 }.items():
     TABLE.add(_name, _net(_run), modes=('eager_typed', 'grad', 'jit_raw'))
+
+
+@TABLE.case(X)
+def custom_vjp_called_twice(nn: Any) -> Any:
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return _sign(nn, nn.Dense(4, kernel_init=numbers), x)
+
+    return Net()
 
 
 @TABLE.case(X)

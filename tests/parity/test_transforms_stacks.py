@@ -1,0 +1,65 @@
+"""Every way of lifting around every body, and drawn stacks of ways around drawn bodies."""
+
+from __future__ import annotations
+
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from tests.parity.harness import Case, run_mode
+from tests.parity.models import X
+from tests.parity.transforms import ALL_MODES, BODIES, DEEP, STREAMS, WAYS, stack
+
+REVERSE = ('vjp', 'grad', 'value_and_grad', 'custom_vjp')
+NO_NAME_FOR_BOXES = ('remat_scan', 'vmap_one_key', 'scan_same')
+"""Ways that give boxes of metadata no axis, or a negative one, which both libraries refuse."""
+CHANGING_CARRY = ('scan_recurrent', 'while_loop')
+"""Ways with state in a carry, which in the oracle must be mutable, see the deviations."""
+
+
+def possible(ways: tuple[str, ...], body: str, mode: str = 'eager_typed') -> bool:
+    """Tells whether a stack is a program at all."""
+    if body == 'boxed' and any(way in NO_NAME_FOR_BOXES for way in ways):
+        return False
+    if 'while_loop' not in ways:
+        return True
+    outside = ways[: len(ways) - ways[::-1].index('while_loop')]
+    return mode != 'grad' and not any(way in REVERSE for way in outside)
+
+
+def compare(ways: tuple[str, ...], body: str, mode: str, number: int = 1) -> None:
+    apply = {'mutable': True} if any(way in CHANGING_CARRY for way in ways) else {}
+    case = Case(
+        lambda nn: stack(nn, ways, body, number), (X,), streams=STREAMS, mutable=True, apply=apply
+    )
+    run_mode(case, mode)
+
+
+PAIRS = [
+    (way, body, mode)
+    for i, (way, body) in enumerate(itertools.product(WAYS, BODIES))
+    for mode in (ALL_MODES if DEEP else (ALL_MODES[i % 3],))
+    if possible((way,), body, mode) and (DEEP or i % 4 == 0 or body == 'small')
+]
+
+
+@pytest.mark.parametrize(('way', 'body', 'mode'), PAIRS)
+def test_way_around_body(way: str, body: str, mode: str) -> None:
+    compare((way,), body, mode)
+
+
+def test_that_there_are_enough_of_them() -> None:
+    assert len(WAYS) * len(BODIES) >= 250
+
+
+@hypothesis.given(
+    st.lists(st.sampled_from(WAYS), min_size=2, max_size=4).map(tuple),
+    st.sampled_from(BODIES),
+    st.sampled_from(['eager_typed', 'eager_typed', 'jit_raw', 'grad', 'vmap']),
+    st.integers(0, 2),
+)
+def test_stack(ways: tuple[str, ...], body: str, mode: str, number: int) -> None:
+    hypothesis.assume(possible(ways, body, mode))
+    compare(ways, body, mode, number)
