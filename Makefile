@@ -23,13 +23,13 @@ demo: $(VENV)/.demo  ## Train on handwritten digits; ARGS='--epochs 20' reaches 
 	@$(RUN) examples/digits/train.py $(ARGS)
 
 test: $(VENV)/.test  ## Run all tests and the examples in docstrings; ARGS='-k dense' reaches pytest
-	@$(RUN) -m pytest -q -n 2 $(ARGS)
+	@$(RUN) -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 test-deep: export LINNET_DEEP = 1
 test-deep: test  ## Run the tests with many more drawn programs
 
 coverage: $(VENV)/.test  ## Run all tests and fail where they cover too little of the library
-	@$(RUN) -m pytest -q -n 2 --cov $(ARGS)
+	@$(RUN) -m pytest -q -n 2 --dist loadfile --cov $(ARGS)
 
 lint: $(VENV)/.lint  ## Check style and format
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
