@@ -1,4 +1,4 @@
-"""``nn.vmap``: every argument, around bodies with parameters, state, keys, sown values and boxes."""
+"""``nn.vmap``: every argument, around bodies with parameters, state, keys, sown values, boxes."""
 
 from __future__ import annotations
 
