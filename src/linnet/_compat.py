@@ -9,6 +9,7 @@ from jax._src import core as _core
 from jax._src import dtypes as _dtypes
 from jax._src import earray as _earray
 from jax._src import mesh as _mesh
+from jax._src import source_info_util as _source_info
 from jax._src import traceback_util as _tracebacks
 from jax._src.interpreters import partial_eval as _partial_eval
 from jax._src.interpreters import pxla as _pxla
@@ -18,9 +19,13 @@ api_boundary = _tracebacks.api_boundary
 
 
 def exclude_frames(path: str) -> None:
-    """Leaves out of JAX's filtered tracebacks the frames of a file, or of all files in a folder."""
+    """Leaves frames of a file, or of all files in a folder, out of tracebacks and of profiles.
+
+    Tracebacks are JAX's filtered ones; in a profile an operation is at the line of the caller.
+    """
     if path not in _tracebacks._exclude_paths:
         _tracebacks.register_exclusion(path)
+        _source_info.register_exclusion(path)
 
 
 def include_frames(paths: Collection[str]) -> None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from jax.extend import source_info_util
-
 from linnet import _compat
 from linnet._compat import api_boundary as api_boundary
 from linnet.configurations import config
@@ -26,7 +24,6 @@ def register_exclusion(path: str) -> None:
     _flax_exclusions.add(path)
     if config.flax_filter_frames:
         _compat.exclude_frames(path)
-        source_info_util.register_exclusion(path)
 
 
 def hide_flax_in_tracebacks() -> None:
