@@ -148,13 +148,15 @@ class Boundary:
     def publish(self, out: Groups) -> None:
         """Writes variables that came out of the transform into the outer scopes.
 
-        Each in the order in which JAX holds trees, whether or not JAX has seen it.
+        Each in the order in which JAX holds trees, whether or not JAX has seen it. What a map of
+        variables has moved to a collection that is read-only outside is left out.
         """
         for group in out:
             for scope, parts in zip(self.outer, group, strict=True):
                 for col, part in parts.items():
-                    for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
-                        scope.put_variable(col, name, value)
+                    if scope.is_mutable_collection(col):
+                        for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
+                            scope.put_variable(col, name, value)
 
     def run(self, transformed: Callable[..., tuple[Any, Groups]], *args: Any) -> Any:
         """Calls a transformed pure function on the variables and keys, and publishes."""
