@@ -281,7 +281,8 @@ def _costs(call: _Call, flops: bool, vjp_flops: bool) -> tuple[int, int]:
         left = iter(arrays)
         full = [next(left) if _is_array(x) else x for x in leaves]
         variables, args, kwargs = jax.tree_util.tree_unflatten(treedef, full)
-        return module.apply(variables, *args, **kwargs, rngs=keys, method=method, mutable=True)
+        out = module.apply(variables, *args, **kwargs, rngs=keys, method=method, mutable=True)
+        return [x for x in jax.tree_util.tree_leaves(out) if _is_array(x)]
 
     def run_vjp(keys: Any, *arrays: Any) -> Any:
         y, backward = jax.vjp(functools.partial(run, keys), *arrays)
