@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq --retries 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep coverage lint types sizes format clean check-python
+.PHONY: help demo test test-deep coverage layer-table lint types sizes format clean check-python
 .DELETE_ON_ERROR:
 
 help:  ## List the targets
@@ -30,6 +30,10 @@ test-deep: test  ## Run the tests with many more drawn programs
 
 coverage: $(VENV)/.test  ## Run all tests and fail where they cover too little of the library
 	@$(RUN) -m pytest -q -n 2 --dist loadfile --cov $(ARGS)
+
+layer-table: export CI = 1
+layer-table: $(VENV)/.test  ## Write docs/layers.md: how many cases the tests run of each layer
+	@$(RUN) -m pytest -q -n 2 tests/linen tests/parity --layer-table=docs/layers.md $(ARGS)
 
 lint: $(VENV)/.lint  ## Check style and format
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .

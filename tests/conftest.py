@@ -26,6 +26,8 @@ jax.config.update('jax_compilation_cache_dir', str(ROOT / '.cache' / 'jax' / _WO
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)
 jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
 
+pytest_plugins = ['tests.layer_table']
+
 
 def _choose_hypothesis_profile() -> None:
     """Registers the one profile of drawn tests, and takes it."""
