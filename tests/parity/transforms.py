@@ -39,7 +39,7 @@ class Table:
             case to case, beginning with the first of a case's own.
     """
 
-    def __init__(self, share: int = 2) -> None:
+    def __init__(self, share: int = 1) -> None:
         self.cases: dict[str, Case] = {}
         self._share = share
 
