@@ -113,7 +113,7 @@ def test_vmap_that_hides_params_and_streams() -> None:
     says(
         ScopeCollectionNotFound,
         lambda: compact(lambda self, x: lifted(2)(x)).init(KEY, X),
-        '/VmapDense_0 (VmapDense)',
+        '/VmapDense_0 (Dense)',
         "nn.vmap(..., variable_axes={'params': 0})",
     )
     noise = nn.vmap(nn.Dropout, {}, {})

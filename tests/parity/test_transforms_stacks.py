@@ -10,7 +10,15 @@ import pytest
 
 from tests.parity.harness import Case, run_mode
 from tests.parity.models import X
-from tests.parity.transforms import ALL_MODES, BODIES, DEEP, STREAMS, WAYS, stack
+from tests.parity.transforms import (
+    ALL_MODES,
+    BODIES,
+    DEEP,
+    STREAMS,
+    WAYS,
+    forget_programs_at_times,
+    stack,
+)
 
 REVERSE = ('vjp', 'grad', 'value_and_grad', 'custom_vjp')
 NO_NAME_FOR_BOXES = ('remat_scan', 'vmap_one_key', 'scan_same')
@@ -30,6 +38,7 @@ def possible(ways: tuple[str, ...], body: str, mode: str = 'eager_typed') -> boo
 
 
 def compare(ways: tuple[str, ...], body: str, mode: str, number: int = 1) -> None:
+    forget_programs_at_times()
     apply = {'mutable': True} if any(way in CHANGING_CARRY for way in ways) else {}
     case = Case(
         lambda nn: stack(nn, ways, body, number), (X,), streams=STREAMS, mutable=True, apply=apply

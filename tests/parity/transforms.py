@@ -11,6 +11,7 @@ every case in every mode, otherwise a fixed share.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -73,7 +74,17 @@ class Table:
 
     def run(self, name: str, mode: str) -> None:
         """Compares the two libraries in one run."""
+        forget_programs_at_times()
         run_mode(self.cases[name], mode)
+
+
+_runs = itertools.count(1)
+
+
+def forget_programs_at_times() -> None:
+    """Drops compiled programs after many runs: each maps memory, and a process may map so much."""
+    if next(_runs) % 100 == 0:
+        jax.clear_caches()
 
 
 def numbers(key: Any, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:

@@ -200,6 +200,7 @@ def clone(
     module: Any,
     *,
     parent: Any = None,
+    _class: Any = None,
     _deep_clone: bool | dict[Any, Any] = False,
     _reset_names: bool = False,
     **updates: Any,
@@ -209,12 +210,14 @@ def clone(
     Args:
         module: the module.
         parent: the parent of the copy.
+        _class: the class of the copy, a base of the module's own.
         _deep_clone: whether the modules in its fields are copied too; a dict of copies by id
             keeps sharing across several clones.
         _reset_names: whether copied modules lose the names that their places gave them.
         **updates: fields of the copy.
     """
-    attributes = {name: getattr(module, name) for name in module._plan.fields}
+    cls = _class or type(module)
+    attributes = {name: getattr(module, name) for name in cls._plan.fields}
     attributes.update(parent=parent, name=module.name)
     attributes.update(updates)
     if _deep_clone is not False:
@@ -229,7 +232,7 @@ def clone(
         for name in module._plan.fields:
             if not is_atom(attributes[name]):
                 attributes[name] = map_modules(copied, attributes[name])
-    return _rebuilt(type(module), attributes)
+    return _rebuilt(cls, attributes)
 
 
 def _rebuilt(cls: Any, attributes: dict[str, Any]) -> Any:

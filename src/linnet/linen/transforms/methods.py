@@ -43,6 +43,7 @@ class Capture:
         self.scopes: list[Scope] = []
         self._originals: list[Any] = []
         self._known: dict[int, Handle] = {}
+        self._classes: dict[int, Any] = {}
 
     def seal(self, tree: Any) -> Any:
         """A tree of arguments with handles in place of modules and variables."""
@@ -67,6 +68,10 @@ class Capture:
             self.scopes.append(original.scope)
         return handle
 
+    def opens_as(self, handle: Handle, cls: Any) -> None:
+        """Lets the clone of a captured module be of another class, a base of its own."""
+        self._classes[handle.index] = cls
+
     def fingerprint(self) -> Any:
         """All that a program depends on in the captured modules, hashable."""
         return tuple(
@@ -81,7 +86,7 @@ class Capture:
 
     def open(self, scopes: Iterable[Scope], tree: Any) -> Any:
         """A sealed tree with clones, on these inner scopes, in place of handles."""
-        opened = _Opened(self._originals, iter(scopes), self._known)
+        opened = _Opened(self._originals, iter(scopes), self._known, self._classes)
         return jax.tree_util.tree_map(
             lambda x: opened[x.index] if isinstance(x, Handle) else x,
             tree,
@@ -134,8 +139,14 @@ class HashableProxy:
 class _Opened:
     """Clones of captured modules, made when they are first asked for."""
 
-    def __init__(self, originals: list[Any], scopes: Any, known: Mapping[int, Handle]) -> None:
-        self._originals, self._known = originals, known
+    def __init__(
+        self,
+        originals: list[Any],
+        scopes: Any,
+        known: Mapping[int, Handle],
+        classes: Mapping[int, Any],
+    ) -> None:
+        self._originals, self._known, self._classes = originals, known, classes
         self._scopes = [next(scopes) if o.scope is not None else None for o in originals]
         self._clones: dict[int, Any] = {}
 
@@ -147,16 +158,18 @@ class _Opened:
             elif isinstance(original, Variable):
                 clone = original.at(scope)
             else:
-                clone = self._module(original, scope)
+                clone = self._module(original, scope, self._classes.get(index))
             self._clones[index] = clone
         return self._clones[index]
 
-    def _module(self, original: Any, scope: Scope) -> Any:
+    def _module(self, original: Any, scope: Scope, cls: Any) -> Any:
+        cls = cls or type(original)
         fields = {
             name: map_modules(lambda _, sub: self[self._known[id(sub)].index], value)
             for name, value in _held(original).items()
+            if name in cls._plan.fields
         }
-        return binding.clone(original, parent=scope, **fields)
+        return binding.clone(original, parent=scope, _class=cls, **fields)
 
 
 class Call:
@@ -167,10 +180,18 @@ class Call:
         args: arguments.
         kwargs: keyword arguments.
         multi_scope: whether the transform takes a list of scopes, or the one of the module.
+        name: of the transform, for messages.
+        cls: of the module inside, where its own class is the lifted one.
     """
 
     def __init__(
-        self, module: Any, args: Any, kwargs: Any, multi_scope: bool = True, name: str = ''
+        self,
+        module: Any,
+        args: Any,
+        kwargs: Any,
+        multi_scope: bool = True,
+        name: str = '',
+        cls: Any = None,
     ) -> None:
         if not isinstance(module, ModuleBase):
             raise TransformTargetError(module, transform=name)
@@ -180,6 +201,8 @@ class Call:
         self._module = module
         self.args, self.kwargs = self._capture.seal((args, kwargs))
         self._handle = self._capture.handle(module)
+        if cls is not None:
+            self._capture.opens_as(self._handle, cls)
         self._multi_scope = multi_scope
         self._state = _exported(module._state)
         self.scopes: Any = self._capture.scopes
@@ -247,6 +270,7 @@ def lift_function(
     fn: Callable[..., Any],
     *trafo_args: Any,
     forks: bool = False,
+    cls: Any = None,
     **trafo_kwargs: Any,
 ) -> Callable[..., Any]:
     """Lifts a method, or a function whose first argument is a module.
@@ -256,6 +280,8 @@ def lift_function(
         fn: the function.
         *trafo_args: arguments of the transform after the function.
         forks: whether the module gets keys of its own for the call.
+        cls: the class that is lifted, where ``fn`` is its method. Inside, the module is of this
+            class, so that its methods call each other as they are.
         **trafo_kwargs: keyword arguments of the transform.
     """
     method = wrap_method_once(fn)
@@ -264,7 +290,7 @@ def lift_function(
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
         _pass_on_mark(lifted, fn)
         with _forked_keys(module) if forks else contextlib.nullcontext():
-            call = Call(module, args, kwargs, name=f'nn.{transform.__name__}')
+            call = Call(module, args, kwargs, name=f'nn.{transform.__name__}', cls=cls)
             run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
             return run(call.scopes, *call.args, **call.kwargs)
 
@@ -272,7 +298,7 @@ def lift_function(
 
 
 def lift_jit(
-    transform: Callable[..., Any], fn: Callable[..., Any], **jit_kwargs: Any
+    transform: Callable[..., Any], fn: Callable[..., Any], cls: Any = None, **jit_kwargs: Any
 ) -> Callable[..., Any]:
     """Like :func:`lift_function` for ``jit``, whose compiled programs outlive a call."""
     method = wrap_method_once(fn)
@@ -282,7 +308,7 @@ def lift_jit(
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
         _pass_on_mark(lifted, fn)
         with _forked_keys(module):
-            call = Call(module, args, kwargs, name='nn.jit')
+            call = Call(module, args, kwargs, name='nn.jit', cls=cls)
             run = compiled(call.on_scopes(method), call)
             return run(call.scopes, *call.args, **call.kwargs)
 
@@ -344,6 +370,7 @@ def lift(
         methods = ('__call__',)
     elif isinstance(methods, str):
         methods = (methods,)
+    lifting = functools.partial(lifting, cls=target)
     if isinstance(methods, Mapping):
         namespace = {m: lifting(getattr(target, m), **kw) for m, kw in methods.items()}
     else:
