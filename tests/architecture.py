@@ -19,13 +19,15 @@ PAGE = {
     'ground': """
         linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
         linnet.errors.data linnet.errors.layers linnet.errors.modules
-        linnet.errors.randomness linnet.errors.settings linnet.configurations
+        linnet.errors.randomness linnet.errors.settings linnet.errors.sharp_bits
+        linnet.configurations
         linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
-        linnet.traceback_util
+        linnet.traceback_util linnet.sharp_bits
     """,
     'data': """
         linnet._frozen_dict linnet._msgpack_write linnet._msgpack_read linnet._traversals
-        linnet.io linnet.serialization linnet.struct linnet.traverse_util linnet.typing
+        linnet.cursor linnet.io linnet.serialization linnet.struct linnet.traverse_util
+        linnet.typing
     """,
     'core': """
         linnet.core.abstract linnet.core.axes_scan linnet.core.filters

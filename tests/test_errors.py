@@ -20,8 +20,13 @@ from linnet.errors import _suggest
 CLASSES = {
     name: getattr(errors, name)
     for name in errors.__all__
-    if name not in ('FlaxError', 'SharpBitWarning')
+    if name != 'FlaxError' and issubclass(getattr(errors, name), errors.LinnetError)
 }
+WARNINGS = [
+    value
+    for name, value in vars(errors).items()
+    if name.endswith('Warning') and value is not errors.SharpBitWarning
+]
 HUNDREDS = {
     '_base': 'LN0',
     'randomness': 'LN1',
@@ -263,6 +268,7 @@ MESSAGES = [
     (E.RemotePathError('gs://a'), "'gs://a'; TensorFlow is not installed"),
     (E.CursorFindError(), 'found nothing'),
     (E.CursorFindError(Cursor('params/a'), Cursor('params/b')), "'params/a' and 'params/b'; find_"),
+    (E.CursorPathError('no part'), 'LN614; no part'),
     (E.TraverseTreeError(None, None), 'neither; exactly one'),
     (E.TraverseTreeError(initializer, 3), 'update_fn=<function initializer>, cond_fn=3'),
     (E.SerializationError('bad bytes'), 'LN608; bad bytes'),
@@ -302,14 +308,17 @@ def test_an_error_survives_pickling_and_copying(error):
 
 
 def test_codes_are_unique_and_say_the_kind():
-    codes = [cls.code for cls in CLASSES.values()]
+    codes = [cls.code for cls in (*CLASSES.values(), *WARNINGS)]
     assert len(set(codes)) == len(codes)
+    assert all(re.fullmatch(r'LN[1-6]5\d', cls.code) for cls in WARNINGS)
     for cls in CLASSES.values():
         assert re.fullmatch(r'LN\d{3}', cls.code)
         assert cls.code.startswith(HUNDREDS[cls.__module__.rpartition('.')[2]])
 
 
-@pytest.mark.parametrize('cls', [cls for cls in CLASSES.values() if cls is not E.LinnetError])
+@pytest.mark.parametrize(
+    'cls', [*(cls for cls in CLASSES.values() if cls is not E.LinnetError), *WARNINGS]
+)
 def test_a_page_has_a_wrong_program_a_right_one_and_the_reason(cls):
     page = inspect.getdoc(cls)
     assert len(page.splitlines()) <= 26
@@ -326,7 +335,7 @@ def test_a_page_has_a_wrong_program_a_right_one_and_the_reason(cls):
 def test_all_names_are_exported_in_order():
     defined = {
         name
-        for module in HUNDREDS
+        for module in (*HUNDREDS, 'sharp_bits')
         for name, value in vars(__import__(f'linnet.errors.{module}', fromlist=['x'])).items()
         if isinstance(value, type) and issubclass(value, (errors.LinnetError, Warning))
     }

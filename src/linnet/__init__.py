@@ -13,32 +13,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from linnet import configurations as configurations
     from linnet import core as core
+    from linnet import cursor as cursor
     from linnet import errors as errors
     from linnet import ids as ids
     from linnet import io as io
     from linnet import linen as linen
     from linnet import serialization as serialization
+    from linnet import sharp_bits as sharp_bits
     from linnet import struct as struct
     from linnet import traceback_util as traceback_util
     from linnet import training as training
     from linnet import traverse_util as traverse_util
     from linnet import typing as typing
     from linnet.configurations import config as config
+    from linnet.errors import SharpBitWarning as SharpBitWarning
 
 __version__ = '0.1.0.dev0'
 
 _MODULES = frozenset(
     """
-    configurations core errors ids io linen serialization struct traceback_util training
-    traverse_util typing
+    configurations core cursor errors ids io linen serialization sharp_bits struct
+    traceback_util training traverse_util typing
     """.split()
 )
+_OBJECTS = {'SharpBitWarning': 'linnet.errors', 'config': 'linnet.configurations'}
 
 
 def __getattr__(name: str) -> Any:
     """Imports a sub-package at its first use."""
-    if name == 'config':
-        return importlib.import_module('linnet.configurations').config
+    if name in _OBJECTS:
+        return getattr(importlib.import_module(_OBJECTS[name]), name)
     if name in _MODULES:
         return importlib.import_module(f'linnet.{name}')
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
@@ -46,4 +50,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Names what can be had, imported or not."""
-    return sorted({*globals(), *_MODULES, 'config'})
+    return sorted({*globals(), *_MODULES, *_OBJECTS})

@@ -36,12 +36,15 @@ class Config:
 
         Raises:
             UnknownFlagError: if there is no such flag.
-            FlagValueError: if the value is a string.
+            FlagValueError: if the value is a string, and the flag is no choice of strings; or none
+                of the choices.
         """
         name = name_or_holder.name if isinstance(name_or_holder, FlagHolder) else name_or_holder
         if name not in self.__dict__:
             raise UnknownFlagError(name, known=self.__dict__)
-        if isinstance(value, str):
+        if name in _choices:
+            _check_choice(name, value, _choices[name])
+        elif isinstance(value, str):
             raise FlagValueError(name, value, wanted='a boolean or a number', mend='1')
         self.__dict__[name] = value
 
@@ -67,6 +70,12 @@ class Config:
 
 
 config = Config()
+_choices: dict[str, tuple[str, ...]] = {}
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise FlagValueError(name, value, wanted=f'one of {", ".join(choices)}', mend=choices[0])
 
 
 class FlagHolder(Generic[_T]):
@@ -117,6 +126,16 @@ def int_flag(name: str, *, default: int | None, help: str) -> FlagHolder[int | N
     return FlagHolder(name, help)
 
 
+def choice_flag(name: str, *, choices: tuple[str, ...], help: str) -> FlagHolder[str]:
+    """Defines a flag of that name which is one of some words; the first is the default."""
+    variable = name.upper()
+    value = os.environ.get(variable, choices[0]).lower()
+    _check_choice(variable, value, choices)
+    _choices[name] = choices
+    config.__dict__[name] = value
+    return FlagHolder(name, help)
+
+
 _NNX = 'A setting of NNX, kept for programs that set it; nothing here reads it.'
 
 flax_filter_frames = bool_flag(
@@ -146,3 +165,8 @@ flax_hijax_variable = bool_flag('flax_hijax_variable', default=False, help=_NNX)
 nnx_graph_mode = bool_flag('nnx_graph_mode', default=True, help=_NNX)
 nnx_graph_updates = bool_flag('nnx_graph_updates', default=True, help=_NNX)
 nnx_sow_capture_noop = bool_flag('nnx_sow_capture_noop', default=False, help=_NNX)
+linnet_sharp_bits = choice_flag(
+    'linnet_sharp_bits',
+    choices=('warn', 'error', 'off'),
+    help='What a SharpBitWarning does: warn, be raised, or nothing.',
+)

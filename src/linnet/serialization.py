@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -23,9 +22,10 @@ from linnet._msgpack_read import decode
 from linnet._msgpack_read import unpack_extension as _msgpack_ext_unpack  # noqa: F401
 from linnet._msgpack_write import encode
 from linnet._msgpack_write import pack_extension as _msgpack_ext_pack  # noqa: F401
-from linnet.errors._base import SharpBitWarning
 from linnet.errors._suggest import described, did_you_mean, listing
 from linnet.errors.data import SerializationError, StateDictError
+from linnet.errors.sharp_bits import LeftOutWarning
+from linnet.sharp_bits import warn
 
 T = TypeVar('T')
 ToStateDict = Callable[[Any], Any]
@@ -202,7 +202,7 @@ def match_names(names: Iterable[str], state: Any, owner: str, *, drop_extra: boo
         mend = 'restore into a target of the structure that was saved, or rename the entries'
         raise StateDictError(what, why=hint, mend=mend, where=current_path())
     if extra:
-        warnings.warn(f'{current_path()}: {what}, left out', SharpBitWarning, stacklevel=2)
+        warn(LeftOutWarning(f'{what}, left out', where=current_path()))
 
 
 def to_bytes(target: Any) -> bytes:

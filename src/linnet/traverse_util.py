@@ -10,7 +10,6 @@ A *traversal* names some parts of a structure, so that they can be listed, or re
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -26,9 +25,10 @@ from linnet._traversals import TraverseItem as TraverseItem
 from linnet._traversals import TraverseMerge as TraverseMerge
 from linnet._traversals import TraverseTree as TraverseTree
 from linnet._traversals import t_identity as t_identity
-from linnet.errors._base import SharpBitWarning
 from linnet.errors._suggest import described
 from linnet.errors.data import DictTypeError
+from linnet.errors.sharp_bits import LeftOutWarning
+from linnet.sharp_bits import warn
 
 Path = tuple[Any, ...]
 
@@ -164,7 +164,7 @@ def _split(path: Any, sep: str | None) -> Path:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, SharpBitWarning, stacklevel=3)
+    warn(LeftOutWarning(message))
 
 
 class ModelParamTraversal(Traversal):

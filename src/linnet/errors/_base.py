@@ -11,24 +11,23 @@ import textwrap
 from typing import Any, ClassVar
 
 
-class LinnetError(Exception):
-    """Base of all errors that this library raises.
+class Message:
+    """What happened, where, why it is wrong, and what mends it: the text of an error or warning.
 
     Args:
         what: one sentence on what happened, with the actual values.
         why: the rule that was broken, where the sentence does not say it.
         mend: a line of code that puts it right.
-        where: path and class of the module, as ``/encoder/Dense_0 (Dense)``. Left empty inside
-            a module's method: the call machinery adds the innermost module.
+        where: path and class of the module, as ``/encoder/Dense_0 (Dense)``.
 
     Attributes:
-        code: the stable code of the cause, as ``LN101``; its page is this class's docstring.
+        code: the stable code of the cause, as ``LN101``; its page is the class's docstring.
     """
 
     code: ClassVar[str] = 'LN000'
 
     def __init__(self, what: str, *, why: str = '', mend: str = '', where: str = '') -> None:
-        super().__init__(what)
+        super().__init__(what)  # type: ignore[call-arg]
         self.what = what
         self.why = why
         self.mend = mend
@@ -52,19 +51,36 @@ class LinnetError(Exception):
         return '\n'.join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return _rebuild, (type(self), self.args, self.__dict__)  # type: ignore[attr-defined]
 
 
-def _rebuild(cls: type[LinnetError], args: tuple[Any, ...], state: dict[str, Any]) -> LinnetError:
-    """Restores a pickled error without running the constructor of its class."""
-    error = cls.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(state)
-    return error
+def _rebuild(cls: Any, args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    """Restores a pickled error or warning without running the constructor of its class."""
+    message = cls.__new__(cls, *args)
+    message.args = args
+    message.__dict__.update(state)
+    return message
+
+
+class LinnetError(Message, Exception):
+    """Base of all errors that this library raises.
+
+    Layers raise one without *where*: the call machinery adds the innermost module.
+    """
 
 
 FlaxError = LinnetError
 
 
-class SharpBitWarning(UserWarning):
-    """A program that runs, and probably does not do what was meant."""
+class SharpBitWarning(Message, UserWarning):
+    """A program that runs, and probably does not do what was meant.
+
+    Each cause is a subclass with a code and a page of its own. The text begins with the code, so
+    that Python's own filters can tell the causes apart::
+
+        warnings.filterwarnings('error', r'\\[LN251\\]')
+        warnings.simplefilter('ignore', linnet.errors.UnreadParametersWarning)
+
+    ``linnet.errors.silence`` and the flag ``linnet_sharp_bits`` do the same; a comment
+    ``# linnet: allow LN251`` silences a cause in its line.
+    """

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
+from linnet.errors.sharp_bits import AttentionMaskWarning
 from linnet.linen._inputs import broadcasts, check_array, holds, warn_here
 from linnet.typing import Array
 
@@ -71,8 +72,9 @@ def check_bias(bias: Array, weights: tuple[int, ...], masked: bool) -> None:
     _check_fit('bias', bias.shape, weights)
     if jnp.issubdtype(bias.dtype, jnp.floating) and not masked and holds(_has_empty_row, bias):
         warn_here(
+            AttentionMaskWarning,
             'a row of the attention bias is -inf everywhere, so that its weights and all '
-            'gradients are NaN; forbid pairs with mask=, or add jnp.finfo(dtype).min'
+            'gradients are NaN; forbid pairs with mask=, or add jnp.finfo(dtype).min',
         )
 
 
@@ -85,15 +87,17 @@ def check_mask(mask: Any, weights: tuple[int, ...]) -> None:
     _check_fit('mask', shape, weights)
     if shape[:-2] and shape[-3] > 1 and shape[:-2] == weights[:-3]:
         warn_here(
+            AttentionMaskWarning,
             f'axis {len(shape) - 3} of the mask of shape {shape} is taken for the heads of '
             f'attention weights of shape {weights}, and is as long as the batch; if it is the '
-            'batch, write mask[..., None, :, :]'
+            'batch, write mask[..., None, :, :]',
         )
     if jnp.issubdtype(mask.dtype, jnp.floating) and holds(_is_additive, mask):
         warn_here(
+            AttentionMaskWarning,
             f'the attention mask is {mask.dtype} with negative entries: nonzero means '
             "'attend', so that such a mask is read the wrong way round; pass an additive mask as "
-            'bias=, or a boolean one as mask='
+            'bias=, or a boolean one as mask=',
         )
 
 
@@ -110,7 +114,7 @@ def _check_fit(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> N
             mend=_aligned(name, shape, weights),
         ) from None
     if enlarged != weights:
-        warn_here(f'{name} of shape {shape} makes {form} larger: {enlarged}')
+        warn_here(AttentionMaskWarning, f'{name} of shape {shape} makes {form} larger: {enlarged}')
 
 
 def _aligned(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
@@ -10,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import custom_jvp, custom_vjp, lax
 
-from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InvalidOptionError
+from linnet.errors.sharp_bits import UnusedOptionWarning
 from linnet.linen._fp8_meta import to_float32
 from linnet.linen._fp8_quantize import dequantize, in_q, out_dq, quantize, update_fp8_meta
+from linnet.sharp_bits import warn
 from linnet.typing import Array, Dtype
 
 _Dimensions = Any
@@ -258,4 +258,4 @@ def _warn_if_given(name: str, precision: Any, preferred_element_type: Any) -> No
     options = {'precision': precision, 'preferred_element_type': preferred_element_type}
     given = [option for option, value in options.items() if value is not None]
     if given:
-        warnings.warn(f'{name} does not use {" and ".join(given)}', SharpBitWarning, stacklevel=3)
+        warn(UnusedOptionWarning(f'{name} does not use {" and ".join(given)}'))

@@ -7,7 +7,6 @@ decides in Python which program is built, as ``deterministic`` does, so it canno
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputDtypeError, InvalidOptionError
 from linnet.linen.module.context import context
 from linnet.linen.module.state import ModuleBase
+from linnet.sharp_bits import warn
 
 
 def check_array(x: Any, name: str = 'the input') -> None:
@@ -89,16 +89,15 @@ def holds(predicate: Callable[[Any], Any], x: Any) -> bool:
         return bool(predicate(x))
 
 
-def warn_about(module: Any, what: str) -> None:
+def warn_about(kind: type[SharpBitWarning], module: Any, what: str) -> None:
     """Warns that a module runs, and probably does not do what was meant."""
-    path = '/'.join(module.path)
-    warnings.warn(f'/{path} ({type(module).__name__}): {what}', SharpBitWarning, stacklevel=3)
+    warn(kind(what, where=f'{module.scope.path_text} ({type(module).__name__})'))
 
 
-def warn_here(what: str) -> None:
+def warn_here(kind: type[SharpBitWarning], what: str) -> None:
     """Warns of a function, naming the module that calls it if one does."""
     module = context.module_stack[-1]
     if module is None:
-        warnings.warn(what, SharpBitWarning, stacklevel=4)
+        warn(kind(what))
     else:
-        warn_about(module, what)
+        warn_about(kind, module, what)

@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
+from linnet.errors.sharp_bits import SingleElementWarning
 from linnet.linen._inputs import broadcasts, warn_about
 from linnet.linen.dtypes import canonicalize_dtype
 from linnet.typing import Array, Axes, Dtype, Initializer
@@ -215,4 +216,5 @@ def warn_if_single(mdl: Any, shape: Sequence[int], axes: Sequence[int], advice: 
         outcome = 'one element to a mean, so that all are normalised to zero'
     else:
         outcome = 'no elements to a mean, which is NaN'
-    warn_about(mdl, f'an input of shape {tuple(shape)} has {outcome}; {advice}')
+    what = f'an input of shape {tuple(shape)} has {outcome}; {advice}'
+    warn_about(SingleElementWarning, mdl, what)

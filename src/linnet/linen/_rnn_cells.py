@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from linnet.errors.layers import CarryError, InputShapeError, InvalidOptionError
+from linnet.errors.sharp_bits import WidthWarning
 from linnet.linen import initializers
 from linnet.linen._dense import Dense
 from linnet.linen._inputs import check_array, warn_about
@@ -206,6 +207,7 @@ def check_width(cell: Any, state: Array, name: str) -> None:
         )
     if state.shape[-1] != cell.features:
         warn_about(
+            WidthWarning,
             cell,
             f'{name} has shape {state.shape}, of width {state.shape[-1]}, and '
             f'features={cell.features}; a cell takes its width from the carry, the first argument',

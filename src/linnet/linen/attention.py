@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from linnet.errors.layers import InputDtypeError, InputShapeError, InvalidOptionError
+from linnet.errors.sharp_bits import DecodeCacheWarning, UnusedOptionWarning
 from linnet.linen import initializers
 from linnet.linen._dense import DenseGeneral
 from linnet.linen._dot_product import dot_product_attention, dot_product_attention_weights
@@ -296,6 +297,7 @@ def _extend_cache(
     position, (*batch, length, _, _) = index.value, keys.value.shape
     if holds(functools.partial(jnp.less_equal, length), position):
         warn_about(
+            DecodeCacheWarning,
             mdl,
             f'the cache of {length} positions is full: the last is overwritten; call init with a '
             'longer input',
@@ -338,6 +340,7 @@ def _check_step(
             )
     if key.shape != wanted:
         warn_about(
+            DecodeCacheWarning,
             mdl,
             f'a decoding step writes {key.shape[-3]} keys and moves on by one position',
         )
@@ -393,6 +396,7 @@ def _named(
     for name, matters in ignored.items():
         if matters and name not in parameters:
             warn_about(
+                UnusedOptionWarning,
                 mdl,
                 f'attention_fn has no parameter {name!r}, so that it never sees it; options are '
                 'passed by name only, not through **kwargs',

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from linnet.errors.layers import InputShapeError, InvalidOptionError
+from linnet.errors.sharp_bits import WidthWarning
 from linnet.linen._inputs import warn_here
 
 _tree_map = jax.tree_util.tree_map
@@ -67,8 +68,9 @@ def _warn_if_unequal(batch: tuple[int, ...], num_dims: int, arguments: Any) -> N
         other = np.shape(x)[:num_dims]
         if ndim_at_least(x, num_dims) and other != batch:
             warn_here(
+                WidthWarning,
                 f'BatchApply merges the leading axes {batch} of one argument and {tuple(other)} '
-                'of another, which do not name the same batch'
+                'of another, which do not name the same batch',
             )
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from linnet.core.variables import Variable
 from linnet.errors.layers import InputDtypeError, InvalidOptionError
+from linnet.errors.sharp_bits import UnusedOptionWarning
 from linnet.linen._fp8_dot import dot_general_transpose_lhs as dot_general_transpose_lhs
 from linnet.linen._fp8_dot import dot_general_transpose_rhs as dot_general_transpose_rhs
 from linnet.linen._fp8_dot import dot_general_with_precision as dot_general_with_precision
@@ -212,7 +213,8 @@ class Fp8Einsum(Fp8DotGeneralBase):
 def _scaling(layer: Fp8DotGeneralBase, dtype: Dtype) -> dict[str, Any]:
     """The keyword arguments of ``fp8_scaled_dot_general`` that a layer knows."""
     if (layer.e4m3_dtype, layer.e5m2_dtype) != (jnp.float8_e4m3fn, jnp.float8_e5m2):
-        warn_about(layer, 'e4m3_dtype and e5m2_dtype are not used: float8_e4m3fn and float8_e5m2')
+        what = 'e4m3_dtype and e5m2_dtype are not used: float8_e4m3fn and float8_e5m2'
+        warn_about(UnusedOptionWarning, layer, what)
     return dict(
         lhs_scale=layer.input_scale.value,
         rhs_scale=layer.kernel_scale.value,

@@ -17,6 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from linnet.errors.layers import InputShapeError, InvalidOptionError
+from linnet.errors.sharp_bits import StatisticsShapeWarning
 from linnet.linen import initializers
 from linnet.linen._inputs import broadcasts, check_array, check_flag, warn_about
 from linnet.linen._norms import abs_sq as _abs_sq
@@ -155,7 +156,7 @@ def _check_kept(mdl: BatchNorm, name: str, kept: Array, shape: tuple[int, ...]) 
     what = f"batch_stats '{name}' has shape {kept.shape}, the input needs {shape}"
     if not broadcasts(kept.shape, shape):
         raise InputShapeError(what, mend='pass the batch_stats that init made for this model')
-    warn_about(mdl, f'{what}: one statistic is used for several features')
+    warn_about(StatisticsShapeWarning, mdl, f'{what}: one statistic is used for several features')
 
 
 def _stats(

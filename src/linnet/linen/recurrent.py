@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from linnet._frozen_dict import FrozenDict
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.errors.layers import CarryError, InputShapeError, InvalidOptionError
+from linnet.errors.sharp_bits import SameInstanceWarning
 from linnet.linen._inputs import check_flag, warn_about
 from linnet.linen._rnn_cells import Carry, Output, RNNCellBase, describe
 from linnet.linen._rnn_cells_gated import GRUCell, MGUCell, SimpleCell
@@ -380,6 +381,7 @@ def _warn_if_shared(layer: Bidirectional) -> None:
     shared = 'instance' if forward is backward else 'cell'
     if forward is backward or (cells[0] is not None and cells[0] is cells[1]):
         warn_about(
+            SameInstanceWarning,
             layer,
             f'forward_rnn and backward_rnn are the same {shared}, so both directions share '
             'parameters; nn.Bidirectional(nn.RNN(cell), nn.RNN(another_cell)) has some for each',

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from linnet.errors.layers import InputShapeError, InvalidOptionError
+from linnet.errors.sharp_bits import UnusedOptionWarning
 from linnet.linen import initializers
 from linnet.linen._inputs import check_flag, warn_about
 from linnet.linen._norms import canonicalize_axes
@@ -90,6 +91,7 @@ class WeightNorm(Module):
         wanted = self.variable_filter
         if isinstance(wanted, str):
             warn_about(
+                UnusedOptionWarning,
                 self,
                 f'variable_filter={wanted!r} is taken letter by letter; write '
                 f'variable_filter={{{wanted!r}}}',

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +14,9 @@ from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups, lazy_keys
 from linnet.core.lift.staging import checkpoint
 from linnet.core.lift.variables import relabelled
-from linnet.errors._base import SharpBitWarning
+from linnet.errors.sharp_bits import IgnoredKeywordsWarning
 from linnet.errors.transforms import ScanError
+from linnet.sharp_bits import warn
 from linnet.typing import In, InOutAxis, InOutScanAxis, Out
 
 
@@ -229,11 +229,12 @@ def _split_keys(groups: Groups, splits: Mapping[Any, bool], size: Any) -> Groups
 
 def _drop_keywords(transform: str, names: Iterable[str]) -> None:
     if names:
-        warnings.warn(
-            f'{transform} knows no axis for the keyword arguments {", ".join(sorted(names))} and '
-            'leaves them out; pass them by position, with in_axes',
-            SharpBitWarning,
-            stacklevel=3,
+        warn(
+            IgnoredKeywordsWarning(
+                f'{transform} knows no axis for the keyword arguments {", ".join(sorted(names))} '
+                'and leaves them out',
+                mend='pass them by position, with in_axes',
+            )
         )
 
 
