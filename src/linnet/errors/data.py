@@ -304,3 +304,24 @@ class TrainStateError(LinnetError, ValueError, TypeError):
     """
 
     code = 'LN613'
+
+
+class CursorPathError(LinnetError, KeyError, IndexError, AttributeError, TypeError):
+    """A cursor was led to a place that the tree does not have, or that cannot be edited.
+
+    Wrong::
+
+        cursor(params)['kernal']
+        cursor(params)['kernel'][0] = 1.0
+
+    Right::
+
+        cursor(params)['kernel']
+        c = cursor(params)
+        c['kernel'] = c['kernel'].build().at[0].set(1.0)
+
+    Reason: a cursor goes into dicts, lists, tuples and dataclasses; an array or another object
+    is replaced as a whole.
+    """
+
+    code = 'LN614'
