@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.parity.harness import Library, compare, same, same_error
+from tests.parity.harness import ORACLE, OURS, Library, compare, same, same_error
 
 DTYPES = ('float32', 'bfloat16', 'float16', 'complex64')
 
@@ -30,6 +30,8 @@ def array(*shape: int, dtype: Any = 'float32') -> Any:
 def test_drawn(rate: Any, shape: Any, dtype: str, stream: str, data: Any) -> None:
     axes = data.draw(st.lists(st.integers(-len(shape), len(shape) - 1), max_size=2))
     deterministic = data.draw(st.booleans())
+    if dtype in ('bfloat16', 'float16'):
+        rate = float(rate)
     given_key = data.draw(st.sampled_from((None, jax.random.key, jax.random.PRNGKey)))
     x = array(*shape, dtype=dtype)
 
@@ -43,6 +45,19 @@ def test_drawn(rate: Any, shape: Any, dtype: str, stream: str, data: Any) -> Non
         return outputs, str(jax.make_jaxpr(run)(x, jax.random.key(7)))
 
     same(program)
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+def test_a_rate_of_numpy_in_half_precision(dtype: str) -> None:
+    """The oracle refuses a rate whose own dtype is wider than the input's."""
+    x = array(4, 8, dtype=dtype)
+    rngs = {'dropout': jax.random.key(0)}
+    with pytest.raises(TypeError, match='same dtypes'):
+        ORACLE.nn.Dropout(np.float32(0.25)).apply({}, x, False, rngs=rngs)
+    y = OURS.nn.Dropout(np.float32(0.25)).apply({}, x, False, rngs=rngs)
+    kept = ORACLE.nn.Dropout(0.25).apply({}, x, False, rngs=rngs) != 0
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, jnp.where(kept, (x / np.float32(0.75)).astype(dtype), 0))
 
 
 @pytest.mark.parametrize('rate', [0.0, 0.4, 1.0])

@@ -82,7 +82,7 @@ class Dropout(Module):
         keep = 1.0 - self.rate
         mask = jax.random.bernoulli(key, p=keep, shape=shape)
         mask = jnp.broadcast_to(mask, inputs.shape)
-        return lax.select(mask, inputs / keep, jnp.zeros_like(inputs))
+        return lax.select(mask, (inputs / keep).astype(inputs.dtype), jnp.zeros_like(inputs))
 
 
 def check_rate(rate: Any, name: str) -> None:

@@ -134,16 +134,31 @@ def custom_vjp(
         def backward(*args: Any) -> Any:
             *given, (residuals, rest, rngs), (y_bar, _) = args
             target_bar, *args_bar = backward_fn(*given, residuals, y_bar)
+            target_bar = _of_those_given(target_bar, differentiated)
             return target_bar, _no_derivative(rest), _no_derivative(rngs), *args_bar
 
         run = jax.custom_vjp(call, nondiff_argnums=tuple(n + 2 for n in static))
         run.defvjp(forward, backward)
         target, rest = edge.variables
-        y, out = run(edge.single(target), rest, edge.rngs, *args)
+        differentiated = edge.single(target)
+        y, out = run(differentiated, rest, edge.rngs, *args)
         edge.publish(out)
         return y
 
     return wrapper
+
+
+def _of_those_given(cotangents: Any, variables: Any) -> Any:
+    """Cotangents without those of variables that the call itself made, as in an ``init``."""
+    if isinstance(variables, Mapping) and isinstance(cotangents, Mapping):
+        return {
+            name: _of_those_given(cotangents[name], variables[name])
+            for name in cotangents
+            if name in variables
+        }
+    if isinstance(variables, list) and isinstance(cotangents, list | tuple):
+        return [_of_those_given(c, v) for c, v in zip(cotangents, variables, strict=True)]
+    return cotangents
 
 
 def _no_derivative(tree: Any) -> Any:
