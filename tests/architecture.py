@@ -56,11 +56,13 @@ PAGE = {
         linnet.linen._rnn_cells_lstm linnet.linen.rnn_cells linnet.linen.transforms.methods
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch
         linnet.linen.recurrent linnet.linen.transforms.control
-        linnet.linen.transforms.staging linnet.linen.transforms.variables
+        linnet.linen.transforms.staging linnet.linen.transforms.own
+        linnet.linen.transforms.variables
         linnet.linen._stack_forms linnet.linen.stack linnet.linen._summary_text linnet.linen.summary
         linnet.linen.spmd linnet.linen._axis_metadata linnet.linen.partitioning
         linnet.linen.reparam linnet.linen.normalization linnet.linen.attention
-        linnet.linen.transforms linnet.linen
+        linnet.linen.experimental.layers_with_named_axes linnet.linen.experimental
+        linnet.linen.kw_only_dataclasses linnet.linen.transforms linnet.linen
     """,
     'tools': """
         linnet.training linnet.training.train_state linnet

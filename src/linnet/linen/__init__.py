@@ -21,6 +21,7 @@ from linnet.linen import combinators as combinators
 from linnet.linen import dtypes as dtypes
 from linnet.linen import fp8_ops as fp8_ops
 from linnet.linen import initializers as initializers
+from linnet.linen import kw_only_dataclasses as kw_only_dataclasses
 from linnet.linen import linear as linear
 from linnet.linen import module as module
 from linnet.linen import normalization as normalization
@@ -229,6 +230,7 @@ __all__ = [
     'intercept_methods',
     'jit',
     'jvp',
+    'kw_only_dataclasses',
     'leaky_relu',
     'linear',
     'log_sigmoid',

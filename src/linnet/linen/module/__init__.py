@@ -10,6 +10,10 @@ from linnet.linen.module.calls import create_descriptor_wrapper as create_descri
 from linnet.linen.module.calls import run_interceptors as run_interceptors
 from linnet.linen.module.calls import wrap_descriptor_once as wrap_descriptor_once
 from linnet.linen.module.calls import wrap_method_once as wrap_method_once
+from linnet.linen.module.context import Args as Args
+from linnet.linen.module.context import Interceptor as Interceptor
+from linnet.linen.module.context import Kwargs as Kwargs
+from linnet.linen.module.context import NextGetter as NextGetter
 from linnet.linen.module.context import context as _context  # noqa: F401
 from linnet.linen.module.context import disable_named_call as disable_named_call
 from linnet.linen.module.context import enable_named_call as enable_named_call

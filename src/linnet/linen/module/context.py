@@ -15,6 +15,13 @@ from linnet.configurations import config
 from linnet.linen.module.state import ModuleBase
 
 
+Args = tuple[Any, ...]
+Kwargs = dict[str, Any]
+NextGetter = Callable[..., Any]
+Interceptor = Callable[[NextGetter, Args, Kwargs, Any], Any]
+"""What :func:`intercept_methods` takes."""
+
+
 class Observer(Protocol):
     """Sees every call of a module's method.
 
@@ -38,7 +45,7 @@ class Context(threading.local):
 
     def __init__(self) -> None:
         self.module_stack: list[ModuleBase | None] = [None]
-        self.interceptors: list[Callable[..., Any]] = []
+        self.interceptors: list[Interceptor] = []
         self.observers: list[Observer] = []
 
 
@@ -57,7 +64,7 @@ def observing(*observers: Observer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def intercept_methods(interceptor: Callable[..., Any]) -> Iterator[None]:
+def intercept_methods(interceptor: Interceptor) -> Iterator[None]:
     """Passes every call of a module's method through ``interceptor`` in the ``with`` block.
 
     Args:

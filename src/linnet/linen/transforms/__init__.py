@@ -12,6 +12,18 @@ from linnet.linen.transforms.control import cond as cond
 from linnet.linen.transforms.control import switch as switch
 from linnet.linen.transforms.control import while_loop as while_loop
 from linnet.linen.transforms.methods import HashableProxy as _HashableProxy  # noqa: F401
+from linnet.linen.transforms.methods import fork_rngs as fork_rngs
+from linnet.linen.transforms.own import decorator_lift_transform as decorator_lift_transform
+from linnet.linen.transforms.own import (
+    decorator_lift_transform_cached as decorator_lift_transform_cached,
+)
+from linnet.linen.transforms.own import lift_direct_transform as lift_direct_transform
+from linnet.linen.transforms.own import lift_transform as lift_transform
+from linnet.linen.transforms.own import lift_transform_cached as lift_transform_cached
+from linnet.linen.transforms.own import module_class_lift_transform as module_class_lift_transform
+from linnet.linen.transforms.own import (
+    module_class_lift_transform_cached as module_class_lift_transform_cached,
+)
 from linnet.linen.transforms.staging import checkpoint as checkpoint
 from linnet.linen.transforms.staging import jit as jit
 from linnet.linen.transforms.staging import remat as remat

@@ -289,7 +289,7 @@ def lift_function(
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
         _pass_on_mark(lifted, fn)
-        with _forked_keys(module) if forks else contextlib.nullcontext():
+        with fork_rngs(module) if forks else contextlib.nullcontext():
             call = Call(module, args, kwargs, name=f'nn.{transform.__name__}', cls=cls)
             run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
             return run(call.scopes, *call.args, **call.kwargs)
@@ -307,7 +307,7 @@ def lift_jit(
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
         _pass_on_mark(lifted, fn)
-        with _forked_keys(module):
+        with fork_rngs(module):
             call = Call(module, args, kwargs, name='nn.jit', cls=cls)
             run = compiled(call.on_scopes(method), call)
             return run(call.scopes, *call.args, **call.kwargs)
@@ -316,7 +316,7 @@ def lift_jit(
 
 
 @contextlib.contextmanager
-def _forked_keys(module: Any) -> Iterator[None]:
+def fork_rngs(module: Any) -> Iterator[None]:
     """Gives a bound module, for a while, keys of its own: one drawn from each stream.
 
     Its ``setup`` runs with them, and what it makes is there before it runs again inside.

@@ -1,0 +1,1 @@
+"""Layers whose place in the library is not settled."""
