@@ -29,7 +29,9 @@ test-deep: export LINNET_DEEP = 1
 test-deep: test  ## Run the tests with many more drawn programs
 
 coverage: $(VENV)/.test  ## Run all tests and fail where they cover too little of the library
-	@$(RUN) -m pytest -q -n 2 --dist loadfile --cov $(ARGS)
+	@$(RUN) -m pytest -q -n 2 --dist loadfile --cov --cov-report=term \
+	    --cov-report=json:.cache/coverage.json $(ARGS)
+	@$(RUN) -m tests.coverage_gate .cache/coverage.json
 
 layer-table: export CI = 1
 layer-table: $(VENV)/.test  ## Write docs/layers.md: how many cases the tests run of each layer
