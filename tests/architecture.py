@@ -19,7 +19,7 @@ PAGE = {
     'ground': """
         linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
         linnet.errors.data linnet.errors.layers linnet.errors.modules
-        linnet.errors.randomness linnet.errors.settings linnet.errors.sharp_bits
+        linnet.errors.randomness linnet.errors.settings linnet.errors.findings linnet.errors.sharp_bits
         linnet.configurations
         linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
         linnet.traceback_util linnet.sharp_bits
@@ -30,7 +30,7 @@ PAGE = {
         linnet.typing
     """,
     'core': """
-        linnet.core.abstract linnet.core.axes_scan linnet.core.filters
+        linnet.core.watching linnet.core.abstract linnet.core.axes_scan linnet.core.filters
         linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval linnet.core.rng
         linnet.core.spmd linnet.core.tracers linnet.core.variables linnet.core._scope
         linnet.core.lift.boundary linnet.core.lift.autodiff linnet.core.lift.control
@@ -65,6 +65,9 @@ PAGE = {
         linnet.linen.kw_only_dataclasses linnet.linen.transforms linnet.linen
     """,
     'tools': """
+        linnet.checks.report linnet.checks.values
+        linnet.checks.rules linnet.checks.effects linnet.checks.calls linnet.checks.gradients
+        linnet.checks.randomness linnet.checks.state linnet.checks.watcher linnet.checks
         linnet.training linnet.training.train_state linnet
     """,
 }

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jax._src import core as _core
+from jax._src import debugging as _debugging
 from jax._src import dtypes as _dtypes
 from jax._src import earray as _earray
 from jax._src import mesh as _mesh
@@ -16,6 +17,7 @@ from jax._src.interpreters import pxla as _pxla
 
 ExtendedDType = _dtypes.ExtendedDType
 api_boundary = _tracebacks.api_boundary
+debug_effect = _debugging.debug_effect  # what `jax.debug.callback` marks programs with
 
 
 def exclude_frames(path: str) -> None:
@@ -53,6 +55,23 @@ def dce_jaxpr(jaxpr: Any, used_outputs: Sequence[bool]) -> tuple[Any, list[bool]
 def eval_jaxpr(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     """Runs a program operation by operation."""
     return _core.eval_jaxpr(jaxpr, consts, *args)
+
+
+def axis_names() -> tuple[Any, ...]:
+    """The names of mapped axes, and of axes of devices, in which JAX evaluates at this moment."""
+    return tuple(_core.trace_ctx.axis_env.axis_sizes)
+
+
+def jitted(trace: Any) -> Any:
+    """The trace of the innermost compiled program of which a trace is part, or ``None``."""
+    while trace is not None and not isinstance(trace, _partial_eval.DynamicJaxprTrace):
+        trace = getattr(trace, 'parent_trace', None)
+    return trace
+
+
+def traced_function(trace: Any) -> str:
+    """Name and place of the function that the trace of a compiled program is of."""
+    return trace.frame.debug_info.func_src_info
 
 
 def trace_of(tracer: Any) -> Any:

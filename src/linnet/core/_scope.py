@@ -96,14 +96,15 @@ class Scope:
         boundary: Any,
     ) -> Scope:
         """The root of this place inside a transform: same path and counts, other contents."""
-        scope = Scope(variables, rngs, self.name, mutable, path=self.path, flags=self.flags)
+        cls = type(self)
+        scope = cls(variables, rngs, self.name, mutable, path=self.path, flags=self.flags)
         scope.counts = self.counts
         scope.boundary = boundary
         return scope
 
     def descend(self, name: str) -> Scope:
         """The scope ``name`` below this one, whether or not the name is taken."""
-        child = object.__new__(Scope)
+        child = object.__new__(type(self))
         child.parent = self
         child.name = name
         child.path = (*self.path, name)
@@ -251,7 +252,7 @@ class Scope:
             rewind_rngs: whether counting of keys starts again too.
         """
         self._check_valid()
-        scope = object.__new__(Scope)
+        scope = object.__new__(type(self))
         scope.__dict__.update(self.__dict__)
         scope.reservations = defaultdict(set)
         if self.root is self:

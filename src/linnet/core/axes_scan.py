@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from linnet import _compat
+from linnet.core.watching import unwatched
 from linnet.errors.transforms import ScanError
 
 ScanAxis = int | None
@@ -124,7 +125,8 @@ def _loop_constants(body: Callable[..., Any], init: Any, scanned: list[Any]) -> 
         return jax.tree_util.tree_leaves(shapes[0])
 
     slices = [build_shaped_array(x, batch_dim=True) for x in scanned]
-    closed = jax.make_jaxpr(constants)(init, slices)
+    with unwatched():
+        closed = jax.make_jaxpr(constants)(init, slices)
     jaxpr, used = _compat.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
     if any(used):
         raise ScanError(

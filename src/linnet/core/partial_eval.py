@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from linnet import _compat
+from linnet.core.watching import unwatched
 from linnet.errors.variables import LazyInitError
 
 
@@ -44,7 +45,9 @@ def lazy_init(fn: Callable[..., Any]) -> Callable[..., Any]:
             return jax.tree_util.tree_leaves(made[0])
 
         inputs = [x for t, x in zip(traced, leaves, strict=True) if t]
-        values = _evaluate(jax.make_jaxpr(flat)(*inputs), inputs)
+        with unwatched():
+            program = jax.make_jaxpr(flat)(*inputs)
+        values = _evaluate(program, inputs)
         structure = jax.tree_util.tree_structure(made[0])
         return _in_order_of(made[0], jax.tree_util.tree_unflatten(structure, values))
 

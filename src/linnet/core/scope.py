@@ -36,6 +36,7 @@ from linnet.core.filters import (
 from linnet.core.partial_eval import lazy_init as _lazy_init
 from linnet.core.rng import LazyRng, as_streams, is_key
 from linnet.core.variables import Variable
+from linnet.core.watching import watching
 from linnet.errors.variables import (
     ApplyScopeInvalidVariablesStructureError,
     ApplyScopeInvalidVariablesTypeError,
@@ -100,7 +101,8 @@ def bind(
         if not isinstance(part, Mapping):
             raise ApplyScopeInvalidVariablesTypeError(variables=part, where=f'collection {col!r}')
         tree[col] = unfreeze(part) if in_filter(mutable, col) else part
-    return Scope(tree, as_streams(rngs), mutable=mutable, flags=flags)
+    make_root = watching.make_root or Scope
+    return make_root(tree, as_streams(rngs), mutable=mutable, flags=flags)
 
 
 def apply(

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from linnet.core.watching import watching
 from linnet.errors.layers import InvalidOptionError
 from linnet.linen._attention_checks import (
     check_bias,
@@ -89,6 +90,8 @@ def dot_product_attention_weights(
     # [batch..., heads, queries, keys]
     logits = _multiply(_qk, _QK, query, key, precision, einsum_dot_general, einsum)
     shape = logits.shape
+    if watching.on_attention is not None:
+        watching.on_attention(bias, mask)
     if bias is not None:
         check_bias(bias, shape, masked=mask is not None)
         logits = logits + bias

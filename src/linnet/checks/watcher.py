@@ -1,0 +1,162 @@
+"""The watcher: it follows a program, and tells its rules what happens.
+
+It takes part in three ways, none of which is there when nothing is watched: as an observer of the
+methods of modules, as the maker of root scopes, and in the context by which JAX tells compiled
+programs apart, so that a program traced while it was watched is never run when it is not, nor the
+other way round.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+from linnet.checks.calls import Call, Draw, WatchedScope
+from linnet.checks.gradients import Gradients
+from linnet.checks.randomness import Randomness
+from linnet.checks.report import Report
+from linnet.checks.rules import Rule
+from linnet.checks.state import State
+from linnet.core.watching import watching
+from linnet.linen.module.context import context
+
+_in_programs = jax.make_user_context(None)
+_numbers = itertools.count(1)
+
+RULES: tuple[type[Rule], ...] = (Randomness, State, Gradients)
+
+
+class Watcher:
+    """Follows a program in this thread, from :meth:`start` to :meth:`stop`.
+
+    Args:
+        warn: whether findings are given as warnings when they are made.
+    """
+
+    follows_apply = True
+
+    def __init__(self, warn: bool = False) -> None:
+        self.report = Report(warn)
+        self._rules = [rule(self.report) for rule in RULES]
+        self._lock = threading.RLock()
+        self._active = False
+        self._around = contextlib.ExitStack()
+
+    def start(self) -> None:
+        """Begins to watch."""
+        before = watching.make_root, watching.on_attention, context.observers
+        self._around.callback(self._restore, *before)
+        self._around.enter_context(_in_programs(next(_numbers)))
+        watching.make_root, watching.on_attention = self._make_root, self._on_attention
+        context.observers = [*context.observers, self]
+        self._active = True
+
+    @staticmethod
+    def _restore(make_root: Any, on_attention: Any, observers: Any) -> None:
+        watching.make_root, watching.on_attention = make_root, on_attention
+        context.observers = observers
+
+    def stop(self) -> None:
+        """Ends watching, when all that runs has ended, and judges the whole."""
+        jax.effects_barrier()
+        self._around.close()
+        with self._lock:
+            self._active = False
+            for rule in self._rules:
+                rule.finish()
+
+    @contextlib.contextmanager
+    def receiving(self) -> Iterator[bool]:
+        """Values come in, from any thread; gives whether anybody waits for them."""
+        with self._lock:
+            yield self._active
+
+    def _make_root(self, *args: Any, **kwargs: Any) -> WatchedScope:
+        root = WatchedScope(*args, **kwargs)
+        root.call = call = Call(self, root)
+        for rule in self._rules:
+            rule.begin(call)
+        return root
+
+    def _on_attention(self, bias: Any, mask: Any) -> None:
+        module = context.module_stack[-1]
+        call = self._call_of(module)
+        for rule in self._rules:
+            rule.attention(call, bias, mask)
+
+    def _call_of(self, module: Any) -> Call | None:
+        scope = getattr(module, 'scope', None)
+        if isinstance(scope, WatchedScope) and scope.call.watcher is self:
+            return scope.call if scope.call.root is not None else None
+        return None
+
+    def enter(self, module: Any, method: str, args: Any, kwargs: Any) -> None:
+        """A method of a module begins."""
+        call = self._call_of(module)
+        if call is not None:
+            call.enter(module)
+            for rule in self._rules:
+                rule.enter(call, module, method, args, kwargs)
+
+    def exit(self, module: Any, method: str, output: Any) -> None:
+        """A method of a module ended."""
+        call = self._call_of(module)
+        if call is not None:
+            for rule in self._rules:
+                rule.exit(call, module, method, output)
+            call.exit(module)
+
+    def draw(self, call: Call, draw: Draw) -> None:
+        """A key was drawn."""
+        for rule in self._rules:
+            rule.draw(call, draw)
+
+    def made(self, call: Call, path: tuple[str, ...], value: Any) -> None:
+        """A parameter was made."""
+        for rule in self._rules:
+            rule.made(call, path, value)
+
+    def end(self, call: Call) -> None:
+        """A call ends."""
+        for rule in self._rules:
+            rule.end(call)
+
+    def key_not_mapped(self, call: Call, stream: str) -> None:
+        """A key is the same for all slices of a mapped call."""
+        for rule in self._rules:
+            if isinstance(rule, Randomness):
+                rule.key_not_mapped(call, stream)
+
+
+@contextlib.contextmanager
+def sanitize(*, warn: bool = False, show: bool = True) -> Iterator[Report]:
+    """Watches the program in the ``with`` block, and reports what probably means something else.
+
+    Args:
+        warn: whether a finding is also given as a warning, at the moment that it is made.
+        show: whether what was found is printed when the block ends.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import linnet
+    >>> import linnet.linen as nn
+    >>> net, key = nn.Dropout(0.5, deterministic=False), jax.random.key(0)
+    >>> with linnet.sanitize(show=False) as report:
+    ...     for x in (jnp.ones(4), jnp.zeros(4)):
+    ...         y = net.apply({}, x, rngs={'dropout': key})
+    >>> [found.code for found in report.findings]
+    ['LN811']
+    """
+    watcher = Watcher(warn)
+    watcher.start()
+    try:
+        yield watcher.report
+    finally:
+        watcher.stop()
+        if show and watcher.report:
+            print(watcher.report.table(), file=sys.stderr, end='')

@@ -1,0 +1,46 @@
+"""Programs that show a pitfall, and correct ones: the sanitizer finds the one and not the other.
+
+A program says in a comment what is found in it, as ``# Finds: LN811``, or ``nothing``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import runpy
+import warnings
+from pathlib import Path
+
+import pytest
+
+from linnet.checks import Report, sanitize, watcher
+
+PROGRAMS = sorted((Path(__file__).parent / 'programs').glob('*.py'))
+
+
+@pytest.fixture(autouse=True)
+def _share_compiled_operations(monkeypatch):
+    """Lets programs, which have no function in common, share what JAX compiled of single steps."""
+    monkeypatch.setattr(watcher, '_numbers', itertools.repeat(1))
+
+
+def run(path: Path) -> Report:
+    with warnings.catch_warnings(), sanitize(show=False) as report:
+        warnings.simplefilter('ignore')  # what is said at once, while tracing, has its own tests
+        runpy.run_path(str(path))
+    return report
+
+
+def wanted(path: Path) -> list[str]:
+    found = re.search(r'^# Finds: (.*)$', path.read_text(), re.MULTILINE)
+    return [] if found[1] == 'nothing' else found[1].split()
+
+
+@pytest.mark.parametrize('path', PROGRAMS, ids=lambda path: path.stem)
+def test_what_is_found_in_a_program(path):
+    report = run(path)
+    assert report.codes == wanted(path), report.table(100)
+    for found in report.findings:
+        assert found.line[0] == str(path)
+        assert found.finding.mend
+        assert found.finding.where
