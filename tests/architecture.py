@@ -31,15 +31,18 @@ PAGE = {
     """,
     'core': """
         linnet.core.watching linnet.core.abstract linnet.core.axes_scan linnet.core.filters
-        linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval linnet.core.rng
-        linnet.core.spmd linnet.core.tracers linnet.core.variables linnet.core._scope
-        linnet.core.lift.boundary linnet.core.lift.autodiff linnet.core.lift.control
+        linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval
+        linnet.core.ledger linnet.core.rng linnet.core.spmd linnet.core.tracers
+        linnet.core.variables linnet.core._scope
+        linnet.core.lift.boundary linnet.core.lift.slices linnet.core.lift.autodiff
+        linnet.core.lift.control
         linnet.core.lift.pack linnet.core.lift.variables linnet.core.lift.staging
         linnet.core.lift.batch linnet.core.lift linnet.core.scope linnet.core
     """,
     'module': """
         linnet.linen.module.decorators linnet.linen.module.merge linnet.linen.module.state
-        linnet.linen.module.context linnet.linen.module.trees linnet.linen.module.binding
+        linnet.linen.module.context linnet.linen.module.trees
+        linnet.linen.module.checks linnet.linen.module.mistakes linnet.linen.module.binding
         linnet.linen.module.calls linnet.linen.module.entry linnet.linen.module.plan
         linnet.linen.module.representation linnet.linen.module.variables
         linnet.linen.module.base linnet.linen.module.name_scope linnet.linen.module
@@ -67,8 +70,12 @@ PAGE = {
     'tools': """
         linnet.checks.report linnet.checks.values
         linnet.checks.rules linnet.checks.effects linnet.checks.calls linnet.checks.gradients
-        linnet.checks.randomness linnet.checks.state linnet.checks.watcher linnet.checks
-        linnet.training linnet.training.train_state linnet
+        linnet.checks.randomness linnet.checks.state linnet.checks.watcher linnet.checks.process linnet.checks
+        linnet.training linnet.training.train_state
+        linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
+        linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
+        linnet.train.progress linnet.train.stopping linnet.train.writers
+        linnet.train.checkpointing linnet.train.loop linnet.train.trainer linnet.train linnet
     """,
 }
 

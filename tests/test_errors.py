@@ -239,6 +239,8 @@ MESSAGES = [
         E.FieldError.array_given('LayerNorm', 'epsilon', jnp.ones((2, 3))),
         "LayerNorm; (2, 3); 'epsilon'; nn.LayerNorm()(x)",
     ),
+    (E.ModuleArgumentError(Net), 'LN319; JAX was given the module; static_argnums; nn.Net(...)(x)'),
+    (E.ModuleArgumentError(Net, field='epsilon'), 'Net got an array for epsilon; nn.Net()(x)'),
     (E.ParentError(3, module_cls=Net), 'parent of Net is the int 3; parent=None'),
     # LN4xx
     (
@@ -249,6 +251,21 @@ MESSAGES = [
     (E.TransformTargetError(Net(), transform='nn.jit'), 'nn.jit was given; Net object; nn.jit(My'),
     (E.TransformTargetError(3), 'a lifted transform was given 3'),
     (E.TransformedMethodReturnValueError('layer'), "'layer' returned a Module or a Variable"),
+    (
+        E.JaxTransformError.closed_over('nn.scan', 'params/kernel', where='/Dense_0'),
+        'params/kernel; the function under nn.scan closes over; pass the module in',
+    ),
+    (E.TracedFlagError(), 'a value is traced; as a condition; static_argnames='),
+    (
+        E.TracedFlagError('train', line='if train:', calls=['Dropout_0']),
+        "train is traced; `if train:`; calls 'Dropout_0'; static_argnames='train'",
+    ),
+    (
+        E.TracedFlagError(
+            'train', transform='nn.remat', static=(1,), parameters=('self', 'x', 'train')
+        ),
+        'static_argnums=(1,); self is 0; 1 is x, train is 2; nn.remat(..., static_argnums=(2,))',
+    ),
     (E.TraceContextError('leaked', why='w'), 'leaked; w'),
     (E.ScanError('axis 3 is out of range', mend='in_axes=0'), 'LN405; axis 3; in_axes=0'),
     # LN5xx
@@ -276,6 +293,14 @@ MESSAGES = [
     (E.FrozenDictError('frozen'), 'LN610; frozen'),
     (E.DictTypeError('no dict'), 'LN611; no dict'),
     (E.TrainStateError('bad state'), 'LN613; bad state'),
+    (E.CheckpointNotFoundError('no step 3'), 'LN620; no step 3'),
+    (E.CheckpointContentError('damaged'), 'LN621; damaged'),
+    (E.ToolArgumentError('keep is 0'), 'LN622; keep is 0'),
+    (E.DeviceBatchError('30 on 8 devices'), 'LN623; 30 on 8 devices'),
+    (
+        E.MissingPackageError('tensorboardX', user='SummaryWriter', extra='tensorboard'),
+        "SummaryWriter needs tensorboardX; not installed; pip install 'linnet[tensorboard]'",
+    ),
     # LN7xx
     (E.UnknownFlagError('flax_profle', known=['flax_profile']), "'flax_profle'; mean 'flax_prof"),
     (E.FlagValueError('X', 'maybe', wanted='a boolean', mend='1'), "X is 'maybe'; a boolean; X=1"),
@@ -365,6 +390,14 @@ def test_all_names_are_exported_in_order():
         (E.FrozenDictError, ValueError),
         (E.DictTypeError, TypeError),
         (E.RemotePathError, ImportError),
+        (E.InvalidCheckpointError, ValueError),
+        (E.CheckpointNotFoundError, ValueError),
+        (E.CheckpointContentError, ValueError),
+        (E.ToolArgumentError, TypeError),
+        (E.ToolArgumentError, ValueError),
+        (E.DeviceBatchError, AssertionError),
+        (E.DeviceBatchError, ValueError),
+        (E.MissingPackageError, ImportError),
         (E.UnknownFlagError, LookupError),
         (E.UnknownFlagError, AttributeError),
         (E.FlagValueError, ValueError),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import jax
+from jax._src import config as _config
 from jax._src import core as _core
 from jax._src import debugging as _debugging
 from jax._src import dtypes as _dtypes
@@ -14,9 +17,27 @@ from jax._src import source_info_util as _source_info
 from jax._src import traceback_util as _tracebacks
 from jax._src.interpreters import partial_eval as _partial_eval
 from jax._src.interpreters import pxla as _pxla
+from jax._src.lax import lax as _lax
+from jax._src.nn import initializers as _initializers
+from jax._src.numpy import array_constructors as _constructors
 
 ExtendedDType = _dtypes.ExtendedDType
+Trace = _core.Trace
+Tracer: Any = _core.Tracer
 api_boundary = _tracebacks.api_boundary
+compute_fans = _initializers._compute_fans
+eval_trace = _core.eval_trace
+set_current_trace = _core.set_current_trace
+trace_context = _config.trace_context
+
+asks_idly = {_lax._convert_element_type.__code__, _constructors.array.__code__}
+"""Functions of JAX that treat arrays of which the numbers are known as others."""
+
+knows_initialisers = (0, 10) <= jax.__version_info__[:2] <= (0, 12)
+"""Whether the order in which JAX's initialisers compute was compared, bit for bit."""
+
+normal_scales_first = hasattr(_initializers, '_scaled_normal')
+"""Whether ``initializers.normal`` multiplies by the deviation before it draws."""
 debug_effect = _debugging.debug_effect  # what `jax.debug.callback` marks programs with
 
 
@@ -37,6 +58,13 @@ def include_frames(paths: Collection[str]) -> None:
     ]
 
 
+def abstract_eval(primitive: Any, avals: Sequence[Any], params: dict[str, Any]) -> tuple[Any, Any]:
+    """The abstract arrays that an operation returns, and its effects."""
+    with contextlib.suppress(TypeError):  # of parameters that do not hash, or one that comes again
+        return _partial_eval._cached_abstract_eval(primitive, *avals, **params)
+    return primitive.abstract_eval(*avals, **params)
+
+
 def concrete_mesh() -> Any:
     """The mesh that ``jax.set_mesh`` has set, also inside a transform; an empty one without."""
     return _mesh.get_concrete_mesh()
@@ -55,6 +83,20 @@ def dce_jaxpr(jaxpr: Any, used_outputs: Sequence[bool]) -> tuple[Any, list[bool]
 def eval_jaxpr(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
     """Runs a program operation by operation."""
     return _core.eval_jaxpr(jaxpr, consts, *args)
+
+
+def refuse_as_array(cls: type, refuse: Any) -> None:
+    """Lets ``refuse(x)`` raise where JAX is about to trace an instance of a class."""
+    _core.pytype_aval_mappings[cls] = refuse
+
+
+def outside_of_meshes() -> bool:
+    """Tells whether no mesh of devices is in effect."""
+    return (
+        _mesh.get_abstract_mesh().empty
+        and _mesh.get_concrete_mesh().empty
+        and _mesh.thread_resources.env.physical_mesh.empty
+    )
 
 
 def axis_names() -> tuple[Any, ...]:

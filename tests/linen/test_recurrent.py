@@ -537,7 +537,7 @@ def test_directions_that_share_parameters(share: str) -> None:
     cell = nn.GRUCell(4)
     rnn = nn.RNN(cell)
     layer = nn.Bidirectional(rnn, rnn if share == 'instance' else nn.RNN(cell))
-    words = f'^/ \\(Bidirectional\\): forward_rnn and backward_rnn are the same {share}'
+    words = f'^\\[LN353\\] / \\(Bidirectional\\): forward_rnn and backward_rnn are the same {share}'
     with pytest.warns(SharpBitWarning, match=words):
         y, variables = layer.init_with_output(KEY, X)
     assert list(variables['params']) == ['forward_rnn']

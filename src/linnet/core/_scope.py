@@ -14,8 +14,10 @@ import jax
 from linnet._frozen_dict import FrozenDict, freeze
 from linnet.configurations import config
 from linnet.core import meta
-from linnet.core.abstract import initial_shapes, leaf_shapes
+from linnet.core.abstract import check_shapes
 from linnet.core.filters import CollectionFilter, in_filter
+from linnet.core.materialize import initial_value
+from linnet.core.ledger import check_closed_over, crossings
 from linnet.core.rng import Counts, LazyRng, fold
 from linnet.core.tracers import check_not_leaking, current_trace
 from linnet.core.variables import Variable, merge
@@ -27,7 +29,6 @@ from linnet.errors.variables import (
     ModifyScopeVariableError,
     ScopeCollectionNotFound,
     ScopeParamNotFoundError,
-    ScopeParamShapeError,
     ScopeVariableNotFoundError,
 )
 from linnet.typing import Collection, MutableVariableDict, PRNGKey, RNGSequences, VariableDict
@@ -258,7 +259,7 @@ class Scope:
         if self.root is self:
             scope.root = scope
         if rewind_rngs:
-            scope.counts = Counts()
+            scope.counts = Counts(self.counts.ledger)
         return scope
 
     def rewind(self) -> None:
@@ -270,6 +271,7 @@ class Scope:
         self._rngs = self.rngs
         self.parent = parent
         self._parts = {}
+        self.counts.ledger.whole.add(())  # paths no longer say where a variable lies
 
     # Keys.
 
@@ -315,7 +317,9 @@ class Scope:
                     initializing=bool(self.get_flag('initializing', False)),
                     hidden_by=boundary.hides_stream(name) if boundary else '',
                 )
-            name = 'params'
+            name = self.counts.ledger.fall_back(name, self.path_text)
+        if crossings.stack:
+            check_closed_over(self, name)
         counts = self.counts.at(self.path)
         count = counts[name] = counts.get(name, 0) + 1
         rng = rngs[name]
@@ -384,6 +388,7 @@ class Scope:
 
     def get_variable(self, col: str, name: str, default: Any = None) -> Any:
         """The value of a variable, boxes and all, or ``default``."""
+        self.counts.ledger.reads.add((self.path, name))
         return self._collection(col).get(name, default)
 
     def put_variable(self, col: str, name: str, value: Any) -> None:
@@ -396,7 +401,8 @@ class Scope:
         if not in_filter(self.root.mutable, col):
             raise ModifyScopeVariableError(col, name, self.path_text)
         if current_trace() is not self.root._trace:
-            check_not_leaking(value, self.root._trace, f'{col}/{name}', self.path_text)
+            check_not_leaking(value, self, f'{col}/{name}')
+        self.counts.ledger.written(col, self, name)
         merge(self._mutable_collection(col), name, value)
 
     def variable(
@@ -422,6 +428,7 @@ class Scope:
             if init_fn is None or not self.is_mutable_collection(col):
                 raise self.not_found(col, name)
             self.put_variable(col, name, init_fn(*init_args, **init_kwargs))
+            self.counts.ledger.made(col, self.path, name)
         return Variable(self, col, name, unbox=unbox)
 
     def param(
@@ -444,28 +451,14 @@ class Scope:
         self.reserve(name, 'params')
         value = self._collection('params').get(name, _EMPTY)
         if value is not _EMPTY:
-            self._check_shape(name, value, init_fn, init_args, init_kwargs)
+            self.counts.ledger.reads.add((self.path, name))
+            check_shapes(name, self.path_text, value, init_fn, init_args, init_kwargs)
         else:
             if not self.is_mutable_collection('params'):
                 raise self.not_found('params', name)
-            value = init_fn(self.make_rng('params'), *init_args, **init_kwargs)
+            value = initial_value(init_fn, self.make_rng('params'), *init_args, **init_kwargs)
             self.put_variable('params', name, value)
         return meta.unbox(value) if unbox else value
-
-    def _check_shape(
-        self,
-        name: str,
-        value: Any,
-        init_fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        shapes = leaf_shapes(value)
-        if shapes == initial_shapes(init_fn, args, kwargs):
-            return
-        for got, wanted in zip(shapes, initial_shapes(init_fn, args, kwargs, fresh=True)):  # noqa: B905
-            if got != wanted:
-                raise ScopeParamShapeError(name, self.path_text, got, wanted)
 
     def not_found(self, col: str, name: str) -> Exception:
         """The error that says which part of a variable's address is missing."""
@@ -487,6 +480,7 @@ class Scope:
 
     def variables(self) -> VariableDict | Collection:
         """All collections, from this scope downwards."""
+        self.counts.ledger.whole.add(self.path)
         return _returned(self.all_parts())
 
     def mutable_variables(self) -> VariableDict | Collection:

@@ -14,6 +14,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from linnet.errors.variables import ScopeParamShapeError
+
 _Shapes = tuple[tuple[int, ...], ...]
 _known: weakref.WeakKeyDictionary[Callable[..., Any], dict[Any, _Shapes]] = (
     weakref.WeakKeyDictionary()
@@ -63,6 +65,35 @@ def _identity(init_fn: Any) -> tuple[Any, tuple[Any, ...]]:
         static = (*static, *[cell.cell_contents for cell in closure])
         init_fn = init_fn.__code__
     return init_fn, static
+
+
+def check_shapes(
+    name: str,
+    where: str,
+    value: Any,
+    init_fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    """Refuses a parameter of another shape than its initialiser would give.
+
+    Args:
+        name: of the parameter, for the message.
+        where: path of its scope, for the message.
+        value: the parameter.
+        init_fn: its initialiser.
+        args: what follows the key.
+        kwargs: keyword arguments.
+
+    Raises:
+        ScopeParamShapeError: the shapes differ, also when the initialiser is traced anew.
+    """
+    shapes = leaf_shapes(value)
+    if shapes == initial_shapes(init_fn, args, kwargs):
+        return
+    for got, wanted in zip(shapes, initial_shapes(init_fn, args, kwargs, fresh=True)):  # noqa: B905
+        if got != wanted:
+            raise ScopeParamShapeError(name, where, got, wanted)
 
 
 def leaf_shapes(value: Any) -> _Shapes:

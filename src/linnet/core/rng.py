@@ -17,6 +17,8 @@ import numpy as np
 
 from linnet import struct
 from linnet.configurations import config
+from linnet.core.materialize import fold_in
+from linnet.core.ledger import Ledger
 from linnet.errors.randomness import InvalidRngError
 from linnet.typing import PRNGFoldable, PRNGKey, RNGSequences
 
@@ -52,18 +54,24 @@ class Counts:
     """How many keys each path has drawn from each stream, in one call of ``init`` or ``apply``.
 
     All scopes of the call share it, inside and outside of transforms: a path that is met again
-    goes on counting where it stopped.
+    goes on counting where it stopped. The ledger is what else they share.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
         self._by_path: dict[tuple[str, ...], dict[str, int]] = {}
+        self.ledger = ledger or Ledger()
 
     def at(self, path: tuple[str, ...]) -> dict[str, int]:
         """The counts of one path, by stream."""
         counts = self._by_path.get(path)
         if counts is None:
             counts = self._by_path[path] = {}
+            self.ledger.draws(path)
         return counts
+
+    def drawn(self) -> set[str]:
+        """The streams from which any path has drawn."""
+        return {stream for counts in self._by_path.values() for stream in counts}
 
     def below(self, path: tuple[str, ...]) -> tuple[Any, ...]:
         """The counts from a path downwards, as a hashable value."""
@@ -85,7 +93,7 @@ def fold(base: PRNGKey, path: tuple[PRNGFoldable, ...]) -> PRNGKey:
     """Folds a path of strings and ints into a key; an empty path leaves the key as it is."""
     if not path:
         return base
-    return jax.random.fold_in(base, _digest(path, config.flax_fix_rng_separator))
+    return fold_in(base, _digest(path, config.flax_fix_rng_separator))
 
 
 @functools.lru_cache(maxsize=1 << 16, typed=True)

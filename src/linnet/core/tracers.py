@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from linnet import _compat
+from linnet.core.ledger import crossed
 from linnet.errors.transforms import JaxTransformError
 
 
@@ -25,20 +26,25 @@ def check_trace_level(base_level: Any) -> None:
         raise JaxTransformError()
 
 
-def check_not_leaking(value: Any, trace: Any, name: str, path: str) -> None:
+def check_not_leaking(value: Any, scope: Any, name: str) -> None:
     """Refuses to store a value of a transform that was entered after the scope was made.
 
     Args:
         value: what is to be stored.
-        trace: the trace in which the scope was made.
+        scope: the scope that is to hold it.
         name: the variable, for the message.
-        path: the scope, for the message.
 
     Raises:
         JaxTransformError: the value belongs to another trace than the scope's.
     """
+    trace = scope.root._trace
     for leaf in jax.tree_util.tree_leaves(value):
         if isinstance(leaf, jax.core.Tracer) and _compat.trace_of(leaf) is not trace:
+            boundary = crossed(scope)
+            if boundary is not None:
+                raise JaxTransformError.closed_over(boundary.name, name, where=scope.path_text)
             raise JaxTransformError(
-                transform=_compat.transform_name(current_trace()), subject=name, where=path
+                transform=_compat.transform_name(current_trace()),
+                subject=name,
+                where=scope.path_text,
             )

@@ -42,13 +42,14 @@ class Message:
             self.where = f'{path} ({cls})' if cls else path
 
     def __str__(self) -> str:
+        head, *rest = self._parts()
+        return '\n'.join([head, *(textwrap.indent(part, '  ') for part in rest)])
+
+    def _parts(self) -> list[str]:
         place = f'{self.where}: ' if self.where else ''
-        lines = [f'[{self.code}] {place}{self.what}']
-        if self.why:
-            lines.append(textwrap.indent(f'Why: {self.why}', '  '))
-        if self.mend:
-            lines.append(textwrap.indent(f'Mend: {self.mend}', '  '))
-        return '\n'.join(lines)
+        parts = {'Why': self.why, 'Mend': self.mend}
+        text = [f'{name}: {part}' for name, part in parts.items() if part]
+        return [f'[{self.code}] {place}{self.what}', *text]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.args, self.__dict__)  # type: ignore[attr-defined]
@@ -84,3 +85,6 @@ class SharpBitWarning(Message, UserWarning):
     ``linnet.errors.silence`` and the flag ``linnet_sharp_bits`` do the same; a comment
     ``# linnet: allow LN251`` silences a cause in its line.
     """
+
+    def __str__(self) -> str:
+        return '. '.join(self._parts())  # Python puts the line of the program below

@@ -304,6 +304,43 @@ class FieldError(LinnetError, TypeError, ValueError):
         )
 
 
+class ModuleArgumentError(LinnetError):
+    """JAX was asked to trace a module, which is no array.
+
+    Wrong::
+
+        jax.jit(lambda model, variables, x: model.apply(variables, x))(model, variables, x)
+        nn.relu(nn.Dense(3))
+
+    Right::
+
+        jax.jit(lambda variables, x: model.apply(variables, x))(variables, x)
+        nn.relu(nn.Dense(3)(x))
+
+    Reason: a transform of JAX traces its arguments as arrays. A module holds options, which must
+    be known before: close over it, or name the argument in ``static_argnums``.
+    """
+
+    code = 'LN319'
+
+    def __init__(self, module: object, *, field: str = '') -> None:
+        name = class_name(module)
+        if field:
+            super().__init__(
+                f'JAX was given the module {brief(module)} as an array: {name} got an array for '
+                f'{field}',
+                why='a layer is first made with its options and then called on its input',
+                mend=f'nn.{name}()(x)',
+            )
+        else:
+            super().__init__(
+                f'JAX was given the module {brief(module)} as an array',
+                why='a module holds options, not arrays; JAX would trace it',
+                mend='close over it, or jax.jit(fn, static_argnums=...) for its argument; to call '
+                f'it, nn.{name}(...)(x)',
+            )
+
+
 class ParentError(LinnetError, TypeError, ValueError):
     """The ``parent`` of a module is neither a module, a scope nor None.
 

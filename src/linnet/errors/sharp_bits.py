@@ -395,3 +395,22 @@ class LeftOutWarning(SharpBitWarning):
     """
 
     code = 'LN651'
+
+
+class PartialRestoreWarning(SharpBitWarning):
+    """A checkpoint does not have all that the target has, or has it in another shape.
+
+    Wrong::
+
+        restore_checkpoint(folder, {'params': params, 'ema': params})  # saved without 'ema'
+
+    Right::
+
+        saved = restore_checkpoint(folder, {'params': params})
+        state = {**saved, 'ema': saved['params']}
+
+    Reason: what is missing keeps the values of the target, which are often fresh random ones; an
+    array of another shape comes as it was saved.
+    """
+
+    code = 'LN652'

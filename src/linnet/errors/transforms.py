@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import jax
+
 from linnet.errors._base import LinnetError
-from linnet.errors._suggest import brief
+from linnet.errors._suggest import brief, listing
 
 
 class JaxTransformError(LinnetError):
@@ -37,6 +41,65 @@ class JaxTransformError(LinnetError):
             mend=f'use {lifted} in place of {name}',
             where=where,
         )
+
+    @classmethod
+    def closed_over(cls, transform: str, subject: str, *, where: str = '') -> JaxTransformError:
+        """A function under a lifted transform closes over a module that makes or changes state."""
+        error = cls(transform=transform, subject=subject, where=where)
+        error.what = f'{subject} is of a module that the function under {transform} closes over'
+        error.why = f'{transform} lifts the modules that are passed to it, and no others'
+        error.mend = f'pass the module in: {transform}(lambda module, x: module(x), ...)(module, x)'
+        error.args = (error.what,)
+        return error
+
+
+class TracedFlagError(LinnetError, jax.errors.TracerBoolConversionError):
+    """A value that a transform traces was used as a condition of Python.
+
+    Wrong::
+
+        jax.jit(model.apply)(variables, x, True)             # __call__(self, x, train)
+        nn.remat(Block, static_argnums=(1,))()(x, True)      # self is argument 0, x is 1
+
+    Right::
+
+        jax.jit(model.apply, static_argnums=2)(variables, x, True)
+        nn.remat(Block, static_argnums=(2,))()(x, True)
+
+    Reason: a condition decides which program is traced, so it must be known before. Transforms
+    trace all arguments, also ``True``, unless they are named as static.
+    """
+
+    code = 'LN406'
+
+    def __init__(
+        self,
+        name: str = '',
+        *,
+        line: str = '',
+        calls: Sequence[str] = (),
+        transform: str = '',
+        static: Sequence[int] = (),
+        parameters: Sequence[str] = (),
+    ) -> None:
+        thing = name or 'a value'
+        self.what = (
+            f'{thing} is traced, and is used as a condition{f" in `{line}`" if line else ""}'
+        )
+        if calls:
+            self.what += f', which calls {listing(calls)}'
+        self.why = 'a condition of Python decides which program is traced'
+        self.mend = f"jax.jit(fn, static_argnames='{name or 'train'}'), or jnp.where / nn.cond"
+        self.where = ''
+        position = parameters.index(name) if name in parameters else None
+        if transform and position is not None:
+            counted = [f'{n} is {parameters[n]}' for n in static if 0 < n < len(parameters)]
+            self.why = (
+                f'{transform} traces all arguments but those of static_argnums={tuple(static)}, '
+                f'in which self is 0; {", ".join([*counted, f"{name} is {position}"])}'
+            )
+            self.mend = f'{transform}(..., static_argnums=({position},))'
+        Exception.__init__(self, self.what)
 
 
 class TransformTargetError(LinnetError):

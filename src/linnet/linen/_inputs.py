@@ -6,7 +6,6 @@ decides in Python which program is built, as ``deterministic`` does, so it canno
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputDtypeError, InvalidOptionError
 from linnet.linen.module.context import context
+from linnet.linen.module.mistakes import module_as_array
 from linnet.linen.module.state import ModuleBase
 from linnet.sharp_bits import warn
 
@@ -29,26 +29,11 @@ def check_array(x: Any, name: str = 'the input') -> None:
     if hasattr(x, 'ndim') and hasattr(x, 'dtype'):
         return
     if isinstance(x, ModuleBase):
-        raise _module_as_input(x, name)
+        raise module_as_array(x, name)
     if x is None:
         raise InputDtypeError(f'{name} is None', mend='check what the layer before it returns')
     raise InputDtypeError(
         f'{name} is a {type(x).__name__}, not an array', mend='x = jnp.asarray(x)'
-    )
-
-
-def _module_as_input(module: ModuleBase, name: str) -> InputDtypeError:
-    """The error for a layer that was made and never called, as ``x = nn.LayerNorm(x)``."""
-    cls = type(module).__name__
-    for field in dataclasses.fields(module):  # type: ignore[arg-type]
-        if isinstance(getattr(module, field.name, None), jax.Array):
-            return InputDtypeError(
-                f'{name} is a {cls}, not an array: {cls} got an array for {field.name}',
-                why='a layer is first made with its options and then called on its input',
-                mend=f'nn.{cls}()(x)',
-            )
-    return InputDtypeError(
-        f'{name} is a {cls} that has not been called, not an array', mend=f'nn.{cls}(...)(x)'
     )
 
 

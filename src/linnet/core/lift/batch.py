@@ -12,6 +12,7 @@ from linnet.core import axes_scan, meta
 from linnet.core.axes_scan import broadcast
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups, lazy_keys
+from linnet.core.lift.slices import check_shared_writes, checker_of_members, sliced
 from linnet.core.lift.staging import checkpoint
 from linnet.core.lift.variables import relabelled
 from linnet.errors.sharp_bits import IgnoredKeywordsWarning
@@ -39,10 +40,11 @@ def vmap(
     rng_axes = tuple(0 if split else None for split in split_rngs.values())
 
     in_groups, out_groups = tuple(axes_in.values()), tuple(axes_out.values())
+    own, check_members = sliced(axes_out, split_rngs), checker_of_members(axes_out, split_rngs)
 
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
         _drop_keywords('nn.vmap', kwargs)
-        edge = Boundary(scopes, tuple(axes_in), tuple(axes_out), tuple(split_rngs), 'nn.vmap')
+        edge = Boundary(scopes, tuple(axes_in), tuple(axes_out), tuple(split_rngs), 'nn.vmap', own)
         size = axis_size or _axis_size((in_groups, in_axes), (edge.variables, args))
         pure = edge.pure(fn)
         run = jax.vmap(
@@ -55,7 +57,8 @@ def vmap(
         )
         variables = relabelled(meta.remove_axis, edge.variables, in_groups, metadata_params)
         y, out = run(variables, _split_keys(edge.rngs, split_rngs, size), args)
-        edge.publish(relabelled(meta.add_axis, out, out_groups, metadata_params))
+        with check_members(edge):
+            edge.publish(relabelled(meta.add_axis, out, out_groups, metadata_params))
         return y
 
     return wrapper
@@ -86,10 +89,11 @@ def scan(
     filters_out = (variable_broadcast, variable_carry, *axes_out)
     in_groups, out_groups = tuple(axes_in.values()), tuple(axes_out.values())
     rng_axes = tuple(0 if split else broadcast for split in split_rngs.values())
+    own, check_members = sliced(axes_out, split_rngs), checker_of_members(axes_out, split_rngs)
 
     def wrapper(scopes: Any, init: Any, *args: Any, **kwargs: Any) -> Any:
         _drop_keywords('nn.scan', kwargs)
-        edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan')
+        edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan', own)
         shared, carried, *rest = edge.variables
         carried, constant = edge.by_mutability(carried)
         size = length or _axis_size((in_groups, in_axes), (tuple(rest), args))
@@ -110,7 +114,8 @@ def scan(
         )
         shared_out, _ = edge.by_mutability(shared)
         mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
-        edge.publish((shared_out, carried_out, *mapped_out))
+        with check_members(edge):
+            edge.publish((shared_out, carried_out, *mapped_out))
         return c, ys
 
     return wrapper
@@ -132,6 +137,7 @@ def _loop_body(
         if data_transform is not None:
             variables, rngs = data_transform(variables, rngs)
         y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
+        check_shared_writes(shared, shared_out, edge.name)
         if not may_make_shared:
             _check_none_made(shared, shared_out)
         shared = tuple(

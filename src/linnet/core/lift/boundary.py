@@ -30,6 +30,7 @@ from linnet.core.filters import (
     is_filter_empty,
     union_filters,
 )
+from linnet.core.ledger import crossing
 from linnet.core.rng import LazyRng
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
@@ -46,6 +47,7 @@ class Boundary:
             are mutable outside are mutable inside.
         rngs: filters of the streams that go in, one for each group.
         name: what messages call the transform, as ``nn.scan``.
+        sliced: filters of the collections and streams of which each slice has its own.
     """
 
     def __init__(
@@ -55,10 +57,13 @@ class Boundary:
         out: Sequence[Filter] = (True,),
         rngs: Sequence[Filter] = (True,),
         name: str = '',
+        sliced: Sequence[Filter] = (),
     ) -> None:
         leaves, self._treedef = jax.tree_util.tree_flatten(scopes)
         self.outer, self._places = _outermost(leaves)
         self.name = name
+        self._sliced = sliced
+        self.static_argnums: tuple[int, ...] | None = None  # as the user counts them
         self._out = out
         writable: Filter = False
         for filter_like in out:
@@ -77,7 +82,8 @@ class Boundary:
 
         def run(variables: Groups, rngs: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
             inner = self.enter(variables, rngs)
-            y = fn(self.arranged(inner), *args, **kwargs)
+            with crossing(self):
+                y = fn(self.arranged(inner), *args, **kwargs)
             return y, self.leave(inner)
 
         return run
@@ -106,6 +112,15 @@ class Boundary:
         for scope in inner:
             scope.invalidate()
         return _dealt(parts, self._out)
+
+    def slices(self, kind: str) -> bool:
+        """Tells whether each slice has a collection, or a stream, of its own."""
+        return any(in_filter(filter_like, kind) for filter_like in self._sliced)
+
+    def reads_all(self) -> None:
+        """Counts all parameters as read that go in: what the function reads cannot be followed."""
+        for scope in self.outer:
+            scope.counts.ledger.whole.add(scope.path)
 
     @property
     def may_write(self) -> bool:

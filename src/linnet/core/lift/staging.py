@@ -32,6 +32,7 @@ def checkpoint(
 
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
         edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.remat')
+        edge.static_argnums = _after(static_argnums, 1)
         run = jax.checkpoint(
             edge.pure(fn), prevent_cse=prevent_cse, static_argnums=static, policy=policy
         )
@@ -122,6 +123,8 @@ def compiler(
     def compiled(fn: Callable[..., Any], watcher: Watcher | None = None) -> Callable[..., Any]:
         def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
             edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.jit')
+            edge.reads_all()
+            edge.static_argnums = _after(static_argnums, 0)
             keys = cleared(edge.rngs)
             program = _Program(edge, fn, watcher.key() if watcher else None)
             try:

@@ -35,6 +35,7 @@ def map_variables(
         groups = (mapped_collections, others)
         out = groups if written else (False, others)
         edge = Boundary(scopes, groups, out, (rngs,), name='nn.map_variables')
+        edge.reads_all()
         target, rest = edge.variables
         if init and edge.may_write:
             _, constant = edge.by_mutability(target)

@@ -24,6 +24,7 @@ from linnet.errors.modules import (
     SetAttributeInModuleSetupError,
 )
 from linnet.ids import uuid
+from linnet.linen.module.checks import note_adopted, note_name
 from linnet.linen.module.context import context
 from linnet.linen.module.state import UNSPECIFIED, ModuleBase, ModuleState, SetupState
 from linnet.linen.module.trees import freeze_attribute, is_atom, map_modules
@@ -70,6 +71,8 @@ def _attach_to_module(module: Any, parent: Any) -> None:
         parent._state.autoname_cursor[prefix] = number + 1
         name = f'{prefix}_{number}'
         _set(module, 'name', name)
+        if parent.scope is not None:
+            note_name(parent, name)
     reuse = parent._state.in_setup and parent._state.setup_called == SetupState.TRANSFORMED
     if name_taken(parent, name, reuse_scopes=reuse):
         raise NameInUseError('submodule', name, type(parent).__name__)
@@ -133,6 +136,7 @@ def register(module: Any, name: str, value: Any) -> None:
 
     def adopt(suffix: str, sub: Any) -> Any:
         if sub.parent is None:
+            note_adopted(module, name, sub)
             sub = _adopted(module, sub)
         if sub.name is None:
             _set(sub, 'parent', module)

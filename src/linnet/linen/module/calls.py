@@ -24,6 +24,7 @@ from linnet.errors.calls import (
 )
 from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
+from linnet.linen.module.mistakes import improved
 from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
 
 F = TypeVar('F', bound=Callable[..., Any])
@@ -111,7 +112,10 @@ def _guarded(
         else:
             y = run_interceptors(fun, module, *args, **kwargs)
     except Exception as error:
-        locate(error, module, args)
+        better = improved(error, fun, module, args, kwargs)
+        locate(better or error, module, args)
+        if better is not None:
+            raise better.with_traceback(error.__traceback__) from None
         raise
     for observer in observers:
         observer.exit(module, name, y)

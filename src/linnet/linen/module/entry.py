@@ -13,11 +13,12 @@ from typing import Any
 
 import jax
 
+from linnet.core import materialize
 from linnet.core import scope as core
 from linnet.core.filters import CollectionFilter, DenyList, union_filters
 from linnet.errors.calls import IncorrectPostInitOverrideError, InvalidInstanceModuleError
 from linnet.errors.modules import ApplyModuleInvalidMethodError
-from linnet.linen.module import binding
+from linnet.linen.module import binding, checks
 from linnet.linen.module.context import observing
 from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
 
@@ -151,7 +152,7 @@ def init(
 
     @functools.wraps(fn)
     def wrapper(rngs: Any, *args: Any, **kwargs: Any) -> Any:
-        return make(rngs, *args, **kwargs)[1]
+        return materialize.run(lambda: make(rngs, *args, **kwargs)[1])
 
     return wrapper
 
@@ -179,8 +180,11 @@ def _on_scope(
 
     @functools.wraps(fn)
     def run(scope: core.Scope, *args: Any, **kwargs: Any) -> Any:
+        checks.begin(module, scope, args)
         with observing(*observers):
-            return fn(module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
+            y = fn(module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
+        checks.end(module, scope)
+        return y
 
     return mutable, run
 

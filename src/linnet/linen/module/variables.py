@@ -189,9 +189,13 @@ class VariableMethods(ModuleBase):
             Whether it was stored.
         """
         scope = self._bound('variable', name, 'sow')
+        ledger = scope.counts.ledger
         if not scope.is_mutable_collection(col):
+            ledger.declined.add(col)
             return False
         if scope.has_variable(col, name):
+            if col in ledger.given and reduce_fn is tuple_reduce:
+                ledger.sown_again.setdefault(col, f'{scope.path_text} ({type(self).__name__})')
             stored = scope.get_variable(col, name)
         else:
             scope.reserve(name, col)

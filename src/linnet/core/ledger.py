@@ -1,0 +1,163 @@
+"""What one call of ``init`` or ``apply`` did: noted while it is traced, judged at its end.
+
+All scopes of a call share one :class:`Ledger`, inside and outside of transforms. *Crossings* are
+the lifted transforms whose functions run at the moment, innermost last. Nothing of this reaches
+the traced program.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from linnet.errors.sharp_bits import ClosedOverWarning
+from linnet.sharp_bits import warn
+
+Path = tuple[str, ...]
+
+
+class Ledger:
+    """Notes of one call.
+
+    Attributes:
+        given: the collections that were passed in and hold something.
+        reads: parameters that were read, as path and name.
+        whole: paths from which downwards all counts as read.
+        fallbacks: streams that were not given, each with a module that drew from 'params' instead.
+        collisions: pairs of paths that have drawn, and whose names joined are one text.
+        declined: collections into which values were sown and that are not mutable.
+        sown_again: collections passed in to which values were appended, each with a module.
+        restarted: collections not passed in, whose variables were made and changed, each with a
+            module.
+        places: where in the user's program each automatic name was given.
+        shared: ids of modules that several fields hold, with the field that held them first.
+    """
+
+    __slots__ = (
+        '_joined',
+        '_made',
+        'collisions',
+        'declined',
+        'fallbacks',
+        'given',
+        'places',
+        'reads',
+        'restarted',
+        'shared',
+        'sown_again',
+        'whole',
+    )
+
+    def __init__(self) -> None:
+        self.given: Collection[str] = ()
+        self.reads: set[tuple[Path, str]] = set()
+        self.whole: set[Path] = set()
+        self.fallbacks: dict[str, str] = {}
+        self.collisions: list[tuple[Path, Path]] = []
+        self.declined: set[str] = set()
+        self.sown_again: dict[str, str] = {}
+        self.restarted: dict[str, str] = {}
+        self.places: dict[tuple[Path, str], tuple[str, int]] = {}
+        self.shared: dict[Any, str] = {}
+        self._joined: dict[str, Path] = {}
+        self._made: set[tuple[str, Path, str]] = set()
+
+    def fall_back(self, stream: str, where: str) -> str:
+        """Notes that a module draws from 'params' in place of a stream, and returns 'params'."""
+        self.fallbacks.setdefault(stream, where)
+        return 'params'
+
+    def draws(self, path: Path) -> None:
+        """Notes that a path draws its first key."""
+        other = self._joined.setdefault(''.join(path), path)
+        if other is not path:
+            self.collisions.append((other, path))
+
+    def made(self, col: str, path: Path, name: str) -> None:
+        """Notes that a variable was made outside of ``init``."""
+        self._made.add((col, path, name))
+
+    def written(self, col: str, scope: Any, name: str) -> None:
+        """Notes that a variable of a scope is written."""
+        if self._made and (col, scope.path, name) in self._made:
+            self.restarted.setdefault(col, scope.path_text)
+
+    def unread(self, params: Mapping[str, Any]) -> Iterator[Path]:
+        """The paths of parameters that nothing has read, the highest where a whole part is unread.
+
+        Args:
+            params: the parameters that were passed in.
+        """
+        if () not in self.whole:
+            yield from self._unread(params, ())
+
+    def _unread(self, params: Mapping[str, Any], path: Path) -> list[Path]:
+        found: list[Path] = []
+        some = not params
+        for name, value in params.items():
+            below = (*path, name)
+            if below in self.whole or (path, name) in self.reads:
+                some = True
+            elif isinstance(value, Mapping):
+                parts = self._unread(value, below)
+                some |= parts != [below]
+                found += parts
+            else:
+                found.append(below)
+        return found if some or not path else [path]
+
+
+class _Crossings(threading.local):
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+
+
+crossings = _Crossings()
+
+
+@contextmanager
+def crossing(boundary: Any) -> Iterator[None]:
+    """Notes that the function of a lifted transform runs, in the ``with`` block."""
+    crossings.stack.append(boundary)
+    try:
+        yield
+    finally:
+        crossings.stack.pop()
+
+
+def crossed(scope: Any) -> Any:
+    """The outermost transform that lies between a scope and the code that uses it, or None.
+
+    A scope inside of the transforms that run has none. A scope of another call has none either.
+    """
+    between = None
+    for boundary in reversed(crossings.stack):
+        if boundary is scope.root.boundary:
+            break
+        if boundary.outer and boundary.outer[0].counts is scope.counts:
+            between = boundary
+    return between
+
+
+def check_closed_over(scope: Any, kind: str) -> None:
+    """Warns where a function under a transform draws from a scope that it was not given.
+
+    Args:
+        scope: the scope.
+        kind: the stream; drawing from ``params`` makes a parameter.
+    """
+    boundary = crossed(scope)
+    if boundary is None or not boundary.slices(kind):
+        return
+    if boundary.name == 'nn.vmap' or not scope.get_flag('initializing', False):  # else it leaks
+        warn(
+            ClosedOverWarning(
+                f'the function under {boundary.name} closes over this module, so {kind!r} is not '
+                f'as {boundary.name} was told: all slices share it',
+                why='a transform lifts the modules that are passed to it',
+                mend=f'{boundary.name}(lambda module, x: module(x), ...)(module, x)',
+                where=scope.path_text,
+            )
+        )
