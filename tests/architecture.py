@@ -72,6 +72,9 @@ PAGE = {
         linnet.checks.rules linnet.checks.effects linnet.checks.calls linnet.checks.gradients
         linnet.checks.randomness linnet.checks.state linnet.checks.watcher linnet.checks.process linnet.checks
         linnet.training linnet.training.train_state
+        linnet.training._checkpoint_files linnet.training._process_arrays
+        linnet.training.orbax_utils linnet.training._orbax_checkpoints
+        linnet.training.checkpoints
         linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers

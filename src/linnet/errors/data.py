@@ -9,7 +9,7 @@ from linnet.errors._base import LinnetError
 from linnet.errors._suggest import brief
 
 
-class InvalidCheckpointError(LinnetError):
+class InvalidCheckpointError(LinnetError, ValueError):
     """A checkpoint would be saved at a step that is not after the latest one.
 
     Wrong::
@@ -325,3 +325,97 @@ class CursorPathError(LinnetError, KeyError, IndexError, AttributeError, TypeErr
     """
 
     code = 'LN614'
+
+
+class CheckpointNotFoundError(LinnetError, ValueError):
+    """A checkpoint was asked for by its step or path, and there is none.
+
+    Wrong::
+
+        restore_checkpoint(folder, state, step=100)        # saved at the steps 90 and 110
+
+    Right::
+
+        restore_checkpoint(folder, state)                  # the latest one
+
+    Reason: without a step an empty folder means that a run begins, and the target is returned;
+    with one the caller counts on what was saved.
+    """
+
+    code = 'LN620'
+
+
+class CheckpointContentError(LinnetError, ValueError):
+    """A file or folder is no checkpoint, is damaged, or holds another tree than the target.
+
+    Wrong::
+
+        restore_checkpoint(folder, {'params': params})     # saved as {'model': params}
+
+    Right::
+
+        restore_checkpoint(folder, {'model': params})['model']
+
+    Reason: what is restored must be whole. The message names the file and what does not match;
+    with ``target=None`` the names come as they were saved.
+    """
+
+    code = 'LN621'
+
+
+class ToolArgumentError(LinnetError, ValueError, TypeError):
+    """An argument of a function for training has a value or a form that it cannot work with.
+
+    Wrong::
+
+        save_checkpoint(folder, state, step=10, keep=0)
+
+    Right::
+
+        save_checkpoint(folder, state, step=10, keep=1)
+
+    Reason: the docstring of the function says what its arguments may be.
+    """
+
+    code = 'LN622'
+
+
+class DeviceBatchError(LinnetError, ValueError, AssertionError):
+    """Arrays do not fit the devices or each other along their leading axis.
+
+    Wrong::
+
+        common_utils.shard({'x': jnp.ones((30, 5))})       # on 8 devices
+
+    Right::
+
+        common_utils.shard({'x': jnp.ones((32, 5))})
+
+    Reason: each device takes the same number of examples. ``jax_utils.pad_shard_unpad`` fills up
+    a batch that does not divide.
+    """
+
+    code = 'LN623'
+
+
+class MissingPackageError(LinnetError, ImportError):
+    """A package that only this function needs is not installed.
+
+    Wrong::
+
+        SummaryWriter('runs/1')                            # without tensorboardX
+
+    Right::
+
+        SummaryWriter('runs/1')                            # pip install 'linnet[tensorboard]'
+
+    Reason: what few programs need is left to them to install, so that the rest stays light.
+    """
+
+    code = 'LN624'
+
+    def __init__(self, package: str, *, user: str, extra: str) -> None:
+        super().__init__(
+            f'{user} needs {package}, which is not installed',
+            mend=f"pip install 'linnet[{extra}]'",
+        )
