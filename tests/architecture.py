@@ -19,13 +19,13 @@ PAGE = {
     'ground': """
         linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
         linnet.errors.data linnet.errors.layers linnet.errors.modules
-        linnet.errors.randomness linnet.errors.settings linnet.errors.findings linnet.errors.sharp_bits
+        linnet.errors.randomness linnet.errors.settings linnet.errors.programs linnet.errors.findings linnet.errors.sharp_bits
         linnet.configurations
         linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
         linnet.traceback_util linnet.sharp_bits
     """,
     'data': """
-        linnet._frozen_dict linnet._msgpack_write linnet._msgpack_read linnet._traversals
+        linnet._frozen_dict linnet._frozen_field linnet._msgpack_write linnet._msgpack_read linnet._traversals
         linnet.cursor linnet.io linnet.serialization linnet.struct linnet.traverse_util
         linnet.typing
     """,
@@ -65,12 +65,16 @@ PAGE = {
         linnet.linen.spmd linnet.linen._axis_metadata linnet.linen.partitioning
         linnet.linen.reparam linnet.linen.normalization linnet.linen.attention
         linnet.linen.experimental.layers_with_named_axes linnet.linen.experimental
-        linnet.linen.kw_only_dataclasses linnet.linen.transforms linnet.linen
+        linnet.linen.kw_only_dataclasses linnet.core.nn.linear linnet.core.nn.attention
+        linnet.core.nn.normalization linnet.core.nn.stochastic linnet.core.nn
+        linnet.linen.transforms linnet.linen
     """,
     'tools': """
+        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.run
+        linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__
         linnet.checks.report linnet.checks.values
-        linnet.checks.rules linnet.checks.effects linnet.checks.calls linnet.checks.gradients
-        linnet.checks.randomness linnet.checks.state linnet.checks.watcher linnet.checks.process linnet.checks
+        linnet.checks.rules linnet.checks.effects linnet.checks.calls linnet.checks.compilation linnet.checks.gradients
+        linnet.checks.numbers linnet.checks.randomness linnet.checks.state linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays
         linnet.training.orbax_utils linnet.training._orbax_checkpoints
@@ -85,8 +89,12 @@ PAGE = {
 # Doors: they bring names together, and define nothing. Packages are doors too.
 DOORS = {'linnet.core.frozen_dict', 'linnet.linen.linear', 'linnet.linen.rnn_cells'}
 
+# Doors that import what they offer at its first use, by a function of their own.
+OPENED_LATE = {'linnet', 'linnet.core'}
+
 # Imports inside functions of what stands further down the page, each with its reason.
 LAZY = {
+    ('linnet.core', 'linnet.core.nn'): 'layers in reach of the core, made of those of linen',
     ('linnet.core.variables', 'linnet.core._scope'): 'a variable names the type of its scope',
     ('linnet.linen.module.base', 'linnet.linen.summary'): 'a method that draws with rich',
 }

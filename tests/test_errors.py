@@ -37,6 +37,8 @@ HUNDREDS = {
     'layers': 'LN5',
     'data': 'LN6',
     'settings': 'LN7',
+    'programs': 'LN8',
+    'training': 'LN9',
 }
 
 
@@ -252,6 +254,10 @@ MESSAGES = [
     (E.TransformTargetError(3), 'a lifted transform was given 3'),
     (E.TransformedMethodReturnValueError('layer'), "'layer' returned a Module or a Variable"),
     (
+        E.JaxTransformError.no_hash(Net, where='/Net_0'),
+        'Net is bound to variables; no hash; jax.jit; nn.jit(Net)(...)(x)',
+    ),
+    (
         E.JaxTransformError.closed_over('nn.scan', 'params/kernel', where='/Dense_0'),
         'params/kernel; the function under nn.scan closes over; pass the module in',
     ),
@@ -305,6 +311,22 @@ MESSAGES = [
     (E.UnknownFlagError('flax_profle', known=['flax_profile']), "'flax_profle'; mean 'flax_prof"),
     (E.FlagValueError('X', 'maybe', wanted='a boolean', mend='1'), "X is 'maybe'; a boolean; X=1"),
     (E.FlagTruthError('flax_profile'), "'flax_profile'; config.flax_profile"),
+    # LN8xx
+    (E.NotInLinnetError('flax.nnx', why='outside', mend='python'), 'flax.nnx; outside; python'),
+    (
+        E.NotInLinnetError('flax.linen.Dens', known=('Conv', 'Dense')),
+        "no flax.linen.Dens; mean 'Dense'?; from flax.linen import Dense",
+    ),
+    (E.NotInLinnetError('flax.linen.Foo', known=('Conv',)), 'no flax.linen.Foo'),
+    # LN9xx
+    (E.EmptyDataError('no batch', why='used up', mend='a list'), 'no batch; used up; a list'),
+    (E.LossError('loss is None', mend='losses.mean()'), 'loss is None; losses.mean()'),
+    (E.BatchError('x: 3, y: 4', why='the first axis'), 'x: 3, y: 4; the first axis'),
+    (E.StreamError("draws from 'noise'", where='/Net'), "/Net: draws from 'noise'"),
+    (E.NonFiniteLossError('the loss of step 3 is nan', mend='clip=1.0'), 'step 3 is nan; clip=1.0'),
+    (E.TrainOptionError('clip=0', mend='clip=1.0'), 'clip=0; clip=1.0'),
+    (E.CheckpointMismatchError('missing: a/b\nextra: c'), 'missing: a/b; extra: c'),
+    (E.CheckpointDamagedError('step 3 is damaged', mend='restore(step=2)'), 'step 3; step=2'),
 ]
 
 

@@ -259,5 +259,5 @@ def test_a_train_flag_given_nowhere() -> None:
 
 
 def test_hash_of_a_bound_module() -> None:
-    with pytest.raises(TypeError, match=r'Body.*bound.*unbind'):
+    with pytest.raises(TypeError, match=r'(?s)Body.*bound.*unbind'):
         body(lambda self, x: hash(self)).init(KEY, X)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import jax
 
 from linnet.errors._base import LinnetError
-from linnet.errors._suggest import brief, listing
+from linnet.errors._suggest import brief, class_name, listing
 
 
-class JaxTransformError(LinnetError):
+class JaxTransformError(LinnetError, TypeError):
     """A plain JAX transform was put around code that makes or changes variables.
 
     Wrong::
@@ -41,6 +41,20 @@ class JaxTransformError(LinnetError):
             mend=f'use {lifted} in place of {name}',
             where=where,
         )
+
+    @classmethod
+    def no_hash(cls, module_cls: object, *, where: str = '') -> JaxTransformError:
+        """A bound module was given to a transform of JAX as a function, or hashed otherwise."""
+        name = class_name(module_cls)
+        error = cls(subject=f'the module {name}', where=where)
+        error.what = f'{name} is bound to variables, so it has no hash'
+        error.why = (
+            'no hash sees the variables; jax.jit, jax.checkpoint and others look up by it what '
+            'they have compiled, so they cannot take the module as a function'
+        )
+        error.mend = f'nn.jit({name})(...)(x), nn.remat({name})(...)(x); or module.unbind()[0]'
+        error.args = (error.what,)
+        return error
 
     @classmethod
     def closed_over(cls, transform: str, subject: str, *, where: str = '') -> JaxTransformError:

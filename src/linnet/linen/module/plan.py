@@ -19,6 +19,7 @@ import jax
 
 from linnet.errors.calls import FieldError
 from linnet.errors.modules import ReservedModuleAttributeError
+from linnet.errors.transforms import JaxTransformError
 from linnet.linen.module.calls import wrap_descriptor_once, wrap_method_once
 from linnet.linen.module.state import UNSPECIFIED, ModuleBase, ParentDescriptor
 
@@ -196,11 +197,8 @@ def _unbound_only(hash_fields: Callable[[Any], int]) -> Callable[[Any], int]:
     @functools.wraps(hash_fields)
     def __hash__(self: Any) -> int:
         if self.scope is not None:
-            raise TypeError(
-                f'{self.scope.path_text} ({type(self).__name__}) is bound to variables, so it has '
-                'no hash, and jax.jit cannot take it as a function; use nn.jit, as in '
-                f'nn.jit(nn.{type(self).__name__})(...)(x), or hash module.unbind()[0]'
-            )
+            where = f'{self.scope.path_text} ({type(self).__name__})'
+            raise JaxTransformError.no_hash(type(self), where=where)
         return hash_fields(self)
 
     return __hash__

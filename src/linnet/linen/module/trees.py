@@ -12,6 +12,7 @@ import numpy as np
 
 from linnet import serialization
 from linnet._frozen_dict import FrozenDict
+from linnet._frozen_field import FrozenField
 from linnet.linen.module.state import ModuleBase
 
 _ATOMS = frozenset(
@@ -41,9 +42,9 @@ def is_atom(value: Any) -> bool:
 
 
 def freeze_attribute(value: Any) -> Any:
-    """Lists as tuples and dicts as :class:`FrozenDict`, so that a module's fields hash."""
+    """Lists as tuples and dicts as :class:`FrozenField`, so that a module's fields hash."""
     if isinstance(value, (dict, FrozenDict)):
-        return FrozenDict({key: freeze_attribute(item) for key, item in value.items()})
+        return FrozenField({key: freeze_attribute(item) for key, item in value.items()})
     if isinstance(value, tuple):
         items = [freeze_attribute(item) for item in value]
         return type(value)(*items) if hasattr(value, '_fields') else tuple(items)
