@@ -1,4 +1,12 @@
-"""The functional core: variables, scopes, keys, and how transforms see them."""
+"""The functional core: variables, scopes, keys, and how transforms see them.
+
+Layers as functions of a scope, :mod:`linnet.core.nn`, are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from linnet._frozen_dict import FrozenDict as FrozenDict
 from linnet._frozen_dict import copy as copy
@@ -37,3 +45,13 @@ from linnet.core.scope import lazy_init as lazy_init
 from linnet.core.tracers import check_trace_level as check_trace_level
 from linnet.core.tracers import current_trace as current_trace
 from linnet.typing import Array as Array
+
+if TYPE_CHECKING:
+    from linnet.core import nn as nn
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the layers at their first use."""
+    if name == 'nn':
+        return importlib.import_module('linnet.core.nn')
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
