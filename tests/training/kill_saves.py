@@ -4,7 +4,8 @@
     python -m tests.training.kill_saves --kills 20 --orbax
 
 A child saves one checkpoint after the other, only the latest kept, each third one over the one
-before, and tells of each save that has returned. It is killed at a random moment. After that the
+before, and tells of each save that has returned. Its disk is slow, so that it is often killed, at a
+random moment, when half of a file is written. After that the
 latest checkpoint must be whole, by a checksum in it, and not older than what the child told of;
 and the next save must leave nothing but checkpoints.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io as io_module
 import itertools
 import multiprocessing
 import os
@@ -27,12 +29,14 @@ from typing import Any
 
 import numpy as np
 
+from linnet import io
 from linnet.configurations import config
 from linnet.training import checkpoints
 
 warnings.filterwarnings('ignore', message='.*fork', category=RuntimeWarning)
 warnings.filterwarnings('ignore', message='.*fork', category=DeprecationWarning)
 
+PIECES, DELAY = 16, 0.0005
 CONTEXT = multiprocessing.get_context('fork')
 SIZE = 300_000
 
@@ -61,8 +65,30 @@ def latest(folder: str) -> int:
     return step
 
 
+def slow_file(name: str, mode: str) -> Any:
+    """Opens a file that takes what is written in pieces, each after a while."""
+    file = open(name, mode, buffering=0 if 'b' in mode else -1)  # noqa: SIM115
+    if mode != 'wb':
+        return file
+
+    class Slow(io_module.RawIOBase):
+        fileno = file.fileno
+
+        def write(self, data: Any) -> int:
+            for piece in np.array_split(np.frombuffer(data, np.uint8), PIECES):
+                file.write(piece.tobytes())
+                time.sleep(DELAY)
+            return len(data)
+
+        def close(self) -> None:
+            file.close()
+
+    return Slow()
+
+
 def save_for_ever(folder: str, told: int) -> None:
     """Saves until it is killed."""
+    io.GFile = slow_file
     first = latest(folder) + 1
     for step in itertools.count(first):
         checkpoints.save_checkpoint(folder, content(step), step, keep=1)
@@ -134,7 +160,7 @@ def main() -> None:
     if options.orbax:
         import orbax.checkpoint  # noqa: F401  once, and not in each child
     start = time.time()
-    counts = kill(options.kills, options.seed, options.longest or (1.5 if options.orbax else 0.05))
+    counts = kill(options.kills, options.seed, options.longest or (1.0 if options.orbax else 0.15))
     print(*(f'{count} {name}' for name, count in counts.items()), sep=', ', end=', ')
     print(f'{time.time() - start:.0f} s: every checkpoint whole, none lost')
 
