@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from linnet import cli as cli
     from linnet import configurations as configurations
     from linnet import core as core
     from linnet import cursor as cursor
@@ -32,7 +33,7 @@ __version__ = '0.1.0.dev0'
 
 _MODULES = frozenset(
     """
-    configurations core cursor errors ids io linen serialization sharp_bits struct
+    cli configurations core cursor errors ids io linen serialization sharp_bits struct
     traceback_util training traverse_util typing
     """.split()
 )

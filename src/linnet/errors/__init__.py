@@ -63,6 +63,9 @@ from linnet.errors.modules import (
     SetAttributeFrozenModuleError,
     SetAttributeInModuleSetupError,
 )
+from linnet.errors.programs import (
+    NotInLinnetError,
+)
 from linnet.errors.randomness import (
     InvalidRngError,
 )
@@ -188,6 +191,7 @@ __all__ = [
     'MultipleMethodsCompactError',
     'NameInUseError',
     'NonFiniteLossError',
+    'NotInLinnetError',
     'ParentError',
     'PartialRestoreWarning',
     'PartitioningUnspecifiedError',
