@@ -1,0 +1,180 @@
+"""The feed: batches of any iterable, epoch by epoch, checked and gathered into groups.
+
+*Data* is an iterable that can be gone through once for each epoch (a list, a PyTorch loader, a
+Grain data set), or a function from the number of the epoch, from 0, to an iterable. A *group* is
+the batches that are run in one dispatch: alike in shape, and no more than asked for. Where groups
+begin depends on the data alone, so a run that goes on from a checkpoint forms the same ones.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from linnet.errors._suggest import described
+from linnet.errors.training import BatchError, EmptyDataError
+
+Data = Iterable[Any] | Callable[[int], Iterable[Any]]
+
+
+class Position(NamedTuple):
+    """Where a run stands in its data: the epoch, from 0, and how many of its batches are done.
+
+    ``iterator`` is the state of an iterator that has ``get_state`` and ``set_state``, as Grain's.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    iterator: Any = None
+
+
+class Group(NamedTuple):
+    """Batches to run in one dispatch, and the position after them."""
+
+    batches: tuple[Any, ...]
+    position: Position
+
+
+class Feed:
+    """Gives the batches of a run in groups of up to ``most``.
+
+    Example::
+
+        >>> feed = Feed([{'x': np.ones(4)}] * 5, most=2)
+        >>> [len(group.batches) for group in feed.epoch(Position())]
+        [2, 2, 1]
+    """
+
+    def __init__(self, data: Data, most: int = 1) -> None:
+        self._data = data
+        self._most = most
+        self._form: Any = None
+
+    def epoch(self, start: Position) -> Iterator[Group]:
+        """Yields the groups of one epoch, from a position on.
+
+        Raises:
+            EmptyDataError: the epoch has no batch, or fewer than the position says.
+            BatchError: a batch is of another form than those before.
+        """
+        iterator = self._open(start)
+        waiting: list[Any] = []
+        shapes: Any = None
+        done = start.batch
+        for batch in map(as_arrays, iterator):
+            if (found := self._shapes(batch)) != shapes and waiting:
+                yield Group(tuple(waiting), self._position(start.epoch, done, None))
+                waiting = []
+            shapes = found
+            waiting.append(batch)
+            done += 1
+            if len(waiting) == self._most:
+                yield Group(tuple(waiting), self._position(start.epoch, done, iterator))
+                waiting = []
+        if waiting:
+            yield Group(tuple(waiting), self._position(start.epoch, done, iterator))
+        if not done:
+            raise _no_batch(start.epoch)
+
+    def first(self) -> Any:
+        """The first batch, for its shapes; an iterator that is given to be used up keeps it.
+
+        Raises:
+            EmptyDataError: there is none.
+        """
+        iterator = self._iterate(0)
+        for batch in iterator:
+            if iterator is self._data:
+                self._data = itertools.chain([batch], iterator)
+            self._shapes(as_arrays(batch))
+            return as_arrays(batch)
+        raise _no_batch(0)
+
+    def _iterate(self, epoch: int) -> Iterator[Any]:
+        """The batches of an epoch.
+
+        Raises:
+            BatchError: the data cannot be gone through.
+        """
+        data = self._data(epoch) if callable(self._data) else self._data
+        if not isinstance(data, Iterable) and not hasattr(data, '__getitem__'):
+            raise BatchError(
+                f'data is {described(data)}, which cannot be gone through',
+                mend='trainer.fit([batch, ...]), or fit(lambda epoch: batches)',
+            )
+        return iter(data)
+
+    def _open(self, start: Position) -> Iterator[Any]:
+        """The batches of an epoch that are still to be done."""
+        iterator = self._iterate(start.epoch)
+        if start.iterator is not None and hasattr(iterator, 'set_state'):
+            iterator.set_state(start.iterator)
+            return iterator
+        skipped = sum(1 for _ in itertools.islice(iterator, start.batch))
+        if skipped < start.batch:
+            raise EmptyDataError(
+                f'epoch {start.epoch + 1} has {skipped} batches, {start.batch} were done before',
+                why='a run goes on with the data it began with',
+            )
+        return iterator
+
+    def _position(self, epoch: int, done: int, iterator: Any) -> Position:
+        state = iterator.get_state() if hasattr(iterator, 'get_state') else None
+        return Position(epoch, done, state)
+
+    def _shapes(self, batch: Any) -> Any:
+        """Checks the form of a batch; returns its shapes."""
+        leaves, structure = jax.tree.flatten(batch)
+        form = structure, tuple((np.ndim(leaf), _dtype(leaf)) for leaf in leaves)
+        if self._form is None:
+            self._form = form
+        elif form != self._form:
+            raise BatchError(
+                f'a batch is {_outline(form)}; the first was {_outline(self._form)}',
+                mend='the same names, dtypes and numbers of axes in every batch',
+            )
+        return tuple(np.shape(leaf) for leaf in leaves)
+
+
+def _no_batch(epoch: int) -> EmptyDataError:
+    return EmptyDataError(
+        f'the data gave no batch in epoch {epoch + 1}',
+        why='a generator can be gone through once' if epoch else '',
+        mend='trainer.fit(lambda epoch: make_batches(epoch), ...)',
+    )
+
+
+def as_arrays(batch: Any) -> Any:
+    """Makes NumPy arrays of tensors and lists of other libraries' kinds; leaves JAX's alone.
+
+    Raises:
+        BatchError: something in the batch is no array of numbers.
+    """
+    return jax.tree_util.tree_map_with_path(_as_array, batch)
+
+
+def _as_array(path: Any, leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array | int | float):
+        return leaf
+    array = np.asarray(leaf)
+    if array.dtype.kind not in 'biufcV':
+        name = jax.tree_util.keystr(path, simple=True, separator='/') or 'the batch'
+        raise BatchError(
+            f'{name} is {described(leaf)}, which is no array of numbers',
+            mend="batch = {'tokens': ids, 'label': labels}, numbers only",
+        )
+    return array
+
+
+def _dtype(leaf: Any) -> str:
+    return str(leaf.dtype) if hasattr(leaf, 'dtype') else type(leaf).__name__
+
+
+def _outline(form: Any) -> str:
+    structure, leaves = form
+    tree = jax.tree.unflatten(structure, [f'{dtype}[{ndim}d]' for ndim, dtype in leaves])
+    return f'{tree!s:.200}'

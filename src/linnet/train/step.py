@@ -1,0 +1,146 @@
+"""The step: a plain function from state and batch to the next state and metrics.
+
+It is pure and not compiled: ``jax.jit(step, donate_argnums=0)`` is what :class:`Trainer` runs,
+and ``jax.lax.scan(step, state, batches)`` runs several at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from linnet.errors.training import BatchError, TrainOptionError
+from linnet.train.forward import Forward
+from linnet.train.keys import stream_keys
+from linnet.train.metrics import Metrics, read_outputs, reduce_loss, summed
+from linnet.train.precision import Precision, all_finite, select
+from linnet.train.state import RunState
+
+Loss = Callable[[Forward, Any], Any]
+TrainStep = Callable[[RunState, Any], tuple[RunState, Metrics]]
+
+
+def make_train_step(
+    model: Any,
+    loss: Loss,
+    *,
+    streams: Sequence[str] = ('dropout',),
+    precision: str = 'float32',
+    ema: float | None = None,
+) -> TrainStep:
+    """Makes the function that takes one step of training.
+
+    Args:
+        model: the module.
+        loss: ``loss(net, batch)``, which calls ``net`` in place of ``model.apply`` and returns
+            the loss, ``[batch]`` or ``[]``, alone or with a dict of metrics.
+        streams: the random streams that the model draws from.
+        precision: ``'float32'``, ``'bfloat16'`` or ``'float16'``.
+        ema: the decay of the running average of parameters; the state must have been made for it.
+
+    Returns:
+        ``train_step(state, batch) -> (state, metrics)``.
+
+    Example::
+
+        >>> import optax, linnet.linen as nn
+        >>> from linnet.train.state import create_state
+        >>> model = nn.Dense(1)
+        >>> def loss(net, batch):
+        ...     return optax.l2_loss(net(batch['x'])[:, 0], batch['y'])
+        >>> batch = {'x': jnp.ones((4, 3)), 'y': jnp.zeros(4)}
+        >>> variables = model.init(jax.random.key(0), batch['x'])
+        >>> state = create_state(variables, optax.sgd(0.1), jax.random.key(1))
+        >>> step = jax.jit(make_train_step(model, loss))
+        >>> losses = []
+        >>> for _ in range(5):
+        ...     state, metrics = step(state, batch)
+        ...     losses.append(float(metrics['loss'].value))
+        >>> losses == sorted(losses, reverse=True)
+        True
+    """
+    policy = Precision(precision)
+    if ema is not None and not 0 <= ema < 1:
+        raise TrainOptionError(f'ema={ema!r} is no decay, from 0 to 1', mend='ema=0.999')
+
+    def train_step(state: RunState, batch: Any) -> tuple[RunState, Metrics]:
+        keys = stream_keys(state.key, streams, state.step + 1)
+        scale = state.loss_scale.value if state.loss_scale is not None else None
+
+        def objective(params: Any) -> tuple[jax.Array, tuple[Metrics, dict[str, Any]]]:
+            variables = {'params': params, **state.collections}
+            net = Forward(model, variables, keys=keys, train=True, precision=policy)
+            value, metrics = read_outputs(loss(net, batch), batch_size(batch))
+            value = reduce_loss(value)
+            value = value if scale is None else value * scale
+            return value, (summed(metrics), net.collections)
+
+        grads, (metrics, collections) = jax.grad(objective, has_aux=True)(state.params)
+        if scale is not None:
+            grads = jax.tree.map(lambda grad: grad / scale, grads)
+        new = state.apply_gradients(grads=grads, collections=collections)
+        if ema is not None:
+            new = new.replace(ema=_average(new, ema))
+        if state.loss_scale is not None:
+            new = _unless_overflown(state, new, all_finite(grads))
+        return new, metrics
+
+    return train_step
+
+
+def make_scanned_step(step: TrainStep) -> Callable[[RunState, Sequence[Any]], Any]:
+    """Makes the function that takes one step for each of several like batches.
+
+    Its metrics have the steps as their first axis.
+    """
+
+    def steps(state: RunState, batches: Sequence[Any]) -> tuple[RunState, Metrics]:
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *batches)
+        return jax.lax.scan(step, state, stacked)
+
+    return steps
+
+
+def _average(state: RunState, decay: float) -> Any:
+    """Moves the average towards the parameters, unless gradients are still being collected."""
+    import optax
+
+    rate: Any = 1 - decay
+    if isinstance(state.opt_state, optax.MultiStepsState):
+        rate = jnp.where(state.opt_state.mini_step == 0, rate, 0.0)
+    return optax.incremental_update(state.params, state.ema, rate)
+
+
+def _unless_overflown(old: RunState, new: RunState, finite: jax.Array) -> RunState:
+    """Keeps the old state, but for its step and scale, where gradients were not finite."""
+    assert old.loss_scale is not None
+    kept = select(finite, new, old.replace(step=new.step, key=new.key))
+    return kept.replace(loss_scale=old.loss_scale.adjust(finite))
+
+
+def batch_size(batch: Any) -> int:
+    """The number of examples: the first axis, which all arrays of a batch share.
+
+    Scalars in a batch belong to no example.
+
+    Raises:
+        BatchError: there is no array, or first axes differ.
+    """
+    sizes = {
+        jax.tree_util.keystr(path, simple=True, separator='/'): np.shape(leaf)[0]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
+        if np.ndim(leaf)
+    }
+    if len(set(sizes.values())) == 1:
+        return next(iter(sizes.values()))
+    found = ', '.join(f'{path or "batch"}: {size}' for path, size in sizes.items())
+    raise BatchError(
+        f'the arrays of a batch have first axes of different sizes, {found}'
+        if sizes
+        else f'a batch of type {type(batch).__name__} holds no array with a first axis',
+        why='the first axis is that of the examples',
+    )

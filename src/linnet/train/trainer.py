@@ -1,0 +1,332 @@
+"""The trainer: the parts of this package, put together.
+
+It holds the state of a run and the compiled functions on it. ``fit`` goes on from where the state
+is; ``evaluate`` and ``predict`` read it. Each part is a module of its own and can be used without
+a trainer; :func:`linnet.train.step.make_train_step` is the step that it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import jax
+import jax.numpy as jnp
+
+from linnet.errors._suggest import described, listing
+from linnet.errors.training import EmptyDataError, TrainOptionError
+from linnet.train.checkpointing import Checkpoints
+from linnet.train.evaluation import evaluate, make_eval_step, make_forward, predict
+from linnet.train.feed import Data, Feed, Position, as_arrays
+from linnet.train.forward import Forward
+from linnet.train.loop import Loop, Plan, Row
+from linnet.train.metrics import Metrics
+from linnet.train.precision import Precision
+from linnet.train.progress import make_progress
+from linnet.train.state import RunState, build_optimizer, create_state, init_variables
+from linnet.train.step import Loss, make_scanned_step, make_train_step
+from linnet.train.stopping import Watch
+from linnet.train.writers import Writer
+
+if TYPE_CHECKING:
+    import optax
+
+Hook = Callable[['Trainer', Row], None]
+
+
+class Trainer:
+    """Trains a model: ``fit``, ``evaluate``, ``predict``.
+
+    The loss is a function of ``net``, which stands for ``model.apply`` with variables, keys and
+    mutable collections filled in, and of a batch. It returns one loss for each example (or their
+    mean), alone or with a dict of metrics. ``net.train`` tells training from evaluation.
+
+    Example::
+
+        >>> import numpy as np, optax, linnet.linen as nn
+        >>> x = np.random.default_rng(0).normal(size=(70, 3)).astype(np.float32)
+        >>> batches = [{'x': x[i : i + 16], 'y': x[i : i + 16].sum(1)} for i in range(0, 70, 16)]
+        >>> def loss(net, batch):
+        ...     return optax.l2_loss(net(batch['x'])[:, 0], batch['y'])
+        >>> trainer = Trainer(nn.Dense(1), loss, optax.adam(0.1), progress='quiet')
+        >>> rows = trainer.fit(batches, epochs=40)
+        >>> trainer.evaluate(batches)['loss'] < 1e-3
+        True
+        >>> trainer.predict(batches, lambda net, batch: net(batch['x'])).shape
+        (70, 1)
+
+    Attributes:
+        state: the state of the run, None before there is one. ``fit`` replaces it, and with
+            ``donate`` the arrays of the state before are gone.
+        history: a row of numbers for each time that there were some.
+        train_step: the plain step, ``(state, batch) -> (state, metrics)``.
+        eval_step: the plain step of evaluation.
+        best_variables: those of the best evaluation, where something is watched.
+
+    Args:
+        model: the module.
+        loss: ``loss(net, batch)``.
+        optimizer: any optax transformation; a schedule inside it counts updates.
+        seed: of everything that is drawn: parameters, and each stream at each step.
+        streams: the random streams that the model draws from in training.
+        eval_streams: those in evaluation and prediction; mostly none.
+        precision: ``'float32'``, ``'bfloat16'``, or ``'float16'`` with a dynamic loss scale.
+        clip: the largest global norm of gradients.
+        accumulate: how many batches give their gradients to one update.
+        ema: the decay of a running average of parameters, which evaluation uses.
+        steps_per_call: how many steps run in one dispatch, where batches are alike in shape.
+        donate: whether a step may reuse the memory of the state before.
+        watch: the metric that says which state is best, and when to stop.
+        on_nan: ``'raise'``, ``'stop'`` or ``'ignore'`` a loss that is not finite; it is looked at
+            whenever numbers are shown or a state is saved.
+        log_every: how many steps make a row.
+        progress: ``'auto'``, ``'live'``, ``'plain'``, ``'quiet'``.
+        writers: where rows go as well.
+        hooks: functions of the trainer and each row.
+        checkpoints: where states are saved, a folder or :class:`Checkpoints`.
+
+    Raises:
+        TrainOptionError: an option has a value that it does not know.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Loss,
+        optimizer: optax.GradientTransformation,
+        *,
+        seed: int = 0,
+        streams: Sequence[str] = ('dropout',),
+        eval_streams: Sequence[str] = (),
+        precision: str = 'float32',
+        clip: float | None = None,
+        accumulate: int = 1,
+        ema: float | None = None,
+        steps_per_call: int = 1,
+        donate: bool = True,
+        watch: Watch | None = None,
+        on_nan: Literal['raise', 'stop', 'ignore'] = 'raise',
+        log_every: int = 50,
+        progress: str = 'auto',
+        writers: Sequence[Writer] = (),
+        hooks: Sequence[Hook] = (),
+        checkpoints: Checkpoints | str | None = None,
+    ) -> None:
+        _check_options(model, on_nan, steps_per_call, log_every, streams, eval_streams)
+        self.model, self.loss, self.seed = model, loss, seed
+        self.precision, self.ema = Precision(precision).name, ema
+        self.on_nan: str = on_nan
+        self.streams, self.eval_streams = tuple(streams), tuple(eval_streams)
+        self.optimizer = build_optimizer(optimizer, clip=clip, accumulate=accumulate)
+        self.steps_per_call, self.log_every = steps_per_call, log_every
+        self.watch = watch
+        self.writers: Sequence[Writer] = tuple(writers)
+        self.hooks: Sequence[Callable[[Any, Row], None]] = tuple(hooks)
+        self.progress = make_progress(progress)
+        self.checkpoints = Checkpoints(checkpoints) if isinstance(checkpoints, str) else checkpoints
+        self.train_step = make_train_step(
+            model, loss, streams=self.streams, precision=precision, ema=ema
+        )
+        self.eval_step = make_eval_step(model, loss, streams=self.eval_streams, precision=precision)
+        donated = (0,) if donate else ()
+        self._one_step = jax.jit(self.train_step, donate_argnums=donated)
+        self._some_steps = jax.jit(make_scanned_step(self.train_step), donate_argnums=donated)
+        self._evaluate = jax.jit(self.eval_step)
+        self._predictors: dict[Any, Any] = {}
+        self.state: Any = None
+        self.best_variables: Any = None
+        self.history: list[Row] = []
+
+    def init(self, batch: Any, variables: Mapping[str, Any] | None = None) -> RunState:
+        """Makes the state of step 0, and keeps it.
+
+        Args:
+            batch: an example of a batch, for the shapes.
+            variables: what to begin with, in place of new ones.
+        """
+        key = jax.random.key(self.seed)
+        if variables is None:
+            made = init_variables(self.model, self.loss, as_arrays(batch), key, self.streams)
+        else:
+            made = _copy(dict(variables))
+        self.state = create_state(made, self.optimizer, key, precision=self.precision, ema=self.ema)
+        return self.state
+
+    def fit(
+        self,
+        data: Data,
+        *,
+        steps: int | None = None,
+        epochs: int | None = None,
+        valid: Iterable[Any] | Callable[[], Iterable[Any]] | None = None,
+        valid_every: int | None = None,
+        resume: bool = False,
+    ) -> list[Row]:
+        """Trains, from the state that there is or from a new one.
+
+        Args:
+            data: an iterable of batches for each epoch anew, or a function from the number of
+                the epoch, from 0, to one.
+            steps: the number of the step to end with, counted from the beginning of the run.
+            epochs: the number of epochs; 1 where neither it nor ``steps`` is given.
+            valid: batches to evaluate on, or a function that gives them.
+            valid_every: how often in steps; None for the end of each epoch.
+            resume: whether to go on from the newest checkpoint, where there is one.
+
+        Returns:
+            The rows that were added to ``history``.
+
+        Raises:
+            EmptyDataError: an epoch has no batch.
+            BatchError: a batch is not like those before.
+            NonFiniteLossError: a loss is not finite.
+            TrainOptionError: the folder of checkpoints belongs to another run.
+        """
+        if epochs is None and steps is None:
+            epochs = 1
+        before = len(self.history)
+        feed = Feed(data, self.steps_per_call)
+        position = self._begin(feed, resume)
+        loop = Loop(self, Plan(feed, steps, epochs, valid, valid_every), position)
+        self.progress.start(loop.done, steps)
+        try:
+            loop.run()
+        finally:
+            self.progress.stop()
+            if self.checkpoints is not None:
+                self.checkpoints.wait()
+            for writer in self.writers:
+                writer.close()
+        return self.history[before:]
+
+    def evaluate(
+        self, data: Iterable[Any], *, variables: Mapping[str, Any] | None = None
+    ) -> dict[str, float]:
+        """Evaluates every example once: the mean loss and metrics.
+
+        Args:
+            data: batches.
+            variables: those to evaluate, as ``best_variables``; the state's by default.
+
+        Raises:
+            EmptyDataError: there is no batch, or no state yet.
+        """
+        return evaluate(self._evaluate, self._eval_state(variables), data).result()
+
+    def predict(
+        self,
+        data: Iterable[Any],
+        function: Callable[[Forward, Any], Any],
+        *,
+        variables: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Runs ``function(net, batch)`` on all batches, joined: a tree of ``[examples, ...]``.
+
+        Give the same function each time: it is compiled once.
+
+        Args:
+            data: batches.
+            function: what to compute; ``net`` stands for the model as in the loss.
+            variables: those to apply; the state's by default.
+
+        Raises:
+            EmptyDataError: there is no batch, or no state yet.
+        """
+        if function not in self._predictors:
+            run = make_forward(self.model, function, self.eval_streams, self.precision)
+            self._predictors[function] = jax.jit(run)
+        return predict(self._predictors[function], self._eval_state(variables), data)
+
+    def save(self, position: Position = Position()) -> None:  # noqa: B008
+        """Saves the state, where the run stands in its data, and the best so far."""
+        if self.checkpoints is not None:
+            about = {
+                'seed': self.seed,
+                'position': list(position),
+                'watch': None if self.watch is None else self.watch.state(),
+            }
+            self.checkpoints.save(self._present_state(), about, best=self.best_variables)
+
+    def restore(self, step: int | None = None, *, strict: bool = True) -> Position:
+        """Takes the state from a checkpoint; the state that there is says what to expect.
+
+        Args:
+            step: which; the newest by default.
+            strict: whether everything must fit; if not, the report says what was done.
+        """
+        if self.checkpoints is None:
+            raise TrainOptionError(
+                'there is no folder of checkpoints', mend="Trainer(..., checkpoints='out/run')"
+            )
+        saved = self.checkpoints.restore(self._present_state(), step, strict=strict)
+        self.state, self.best_variables = saved.state, saved.best
+        if self.watch is not None and saved.about.get('watch'):
+            self.watch.restore(saved.about['watch'])
+        if saved.report:
+            self.progress.say(str(saved.report))
+        return Position(*saved.about['position'])
+
+    def dispatches(self, batches: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        """Parts a group into what is dispatched at once: all of a full group, else one by one."""
+        full = len(batches) == self.steps_per_call
+        yield from [batches] if full else [(batch,) for batch in batches]
+
+    def advance(self, batches: Sequence[Any]) -> Metrics:
+        """Takes a step for each batch, in one dispatch; returns their metrics."""
+        if len(batches) == 1:
+            self.state, metrics = self._one_step(self.state, batches[0])
+        else:
+            self.state, metrics = self._some_steps(self.state, batches)
+        return metrics
+
+    def keep_best(self) -> None:
+        """Copies the variables of this moment, as the best so far."""
+        self.best_variables = _copy(self.state.eval_variables)
+
+    def _begin(self, feed: Feed, resume: bool) -> Position:
+        """Makes or restores the state of a run that is to begin."""
+        newest = None if self.checkpoints is None else self.checkpoints.latest()
+        if self.state is None:
+            if newest is not None and not resume:
+                raise TrainOptionError(
+                    f'{self.checkpoints} holds the checkpoints of a run up to step {newest}',
+                    mend='fit(..., resume=True) to go on with it, or another folder',
+                )
+            self.init(feed.first())
+        return self.restore() if newest is not None and resume else Position()
+
+    def _eval_state(self, variables: Mapping[str, Any] | None) -> Any:
+        state = self._present_state()
+        if variables is None:
+            return state
+        collections = {name: value for name, value in variables.items() if name != 'params'}
+        return state.replace(params=variables.get('params', {}), collections=collections, ema=None)
+
+    def _present_state(self) -> Any:
+        if self.state is None:
+            raise EmptyDataError('the trainer has no state yet', mend='trainer.init(batch)')
+        return self.state
+
+
+@jax.jit
+def _copy(tree: Any) -> Any:
+    return jax.tree.map(jnp.copy, tree)
+
+
+def _check_options(
+    model: Any, on_nan: str, steps_per_call: int, log_every: int, *streams: Sequence[str]
+) -> None:
+    if not hasattr(model, 'apply') or isinstance(model, type):
+        raise TrainOptionError(
+            f'model is {described(model)}, no module', mend='Trainer(Net(), ...)'
+        )
+    if on_nan not in (known := ('raise', 'stop', 'ignore')):
+        raise TrainOptionError(f'on_nan={on_nan!r} is none of {listing(known)}', mend="'raise'")
+    for name, count in (('steps_per_call', steps_per_call), ('log_every', log_every)):
+        if not isinstance(count, int) or count < 1:
+            raise TrainOptionError(f'{name}={count!r} is no count from 1', mend=f'{name}=10')
+    for names in streams:
+        if isinstance(names, str) or 'params' in names:
+            raise TrainOptionError(
+                f'streams={names!r} is no tuple of streams beside params', mend="('dropout',)"
+            )
