@@ -19,7 +19,8 @@ PAGE = {
     'ground': """
         linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
         linnet.errors.data linnet.errors.layers linnet.errors.modules
-        linnet.errors.randomness linnet.errors.settings linnet.errors.programs linnet.errors.findings linnet.errors.sharp_bits
+        linnet.errors.randomness linnet.errors.settings linnet.errors.programs linnet.errors.findings
+        linnet.errors.program_findings linnet.errors.sharp_bits linnet.errors.pages
         linnet.configurations
         linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
         linnet.traceback_util linnet.sharp_bits
@@ -34,7 +35,7 @@ PAGE = {
         linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval
         linnet.core.ledger linnet.core.rng linnet.core.spmd linnet.core.tracers
         linnet.core.variables linnet.core._scope
-        linnet.core.lift.boundary linnet.core.lift.slices linnet.core.lift.autodiff
+        linnet.core.loop_checks linnet.core.lift.boundary linnet.core.lift.autodiff
         linnet.core.lift.control
         linnet.core.lift.pack linnet.core.lift.variables linnet.core.lift.staging
         linnet.core.lift.batch linnet.core.lift linnet.core.scope linnet.core
@@ -70,11 +71,12 @@ PAGE = {
         linnet.linen.transforms linnet.linen
     """,
     'tools': """
+        linnet.checks.report linnet.checks.values linnet.checks.effects linnet.checks.calls
+        linnet.checks.rules linnet.checks.compilation linnet.checks.gradients
+        linnet.checks.numbers linnet.checks.randomness linnet.checks.state
+        linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
         linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.run
         linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__
-        linnet.checks.report linnet.checks.values
-        linnet.checks.rules linnet.checks.effects linnet.checks.calls linnet.checks.compilation linnet.checks.gradients
-        linnet.checks.numbers linnet.checks.randomness linnet.checks.state linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays
         linnet.training.orbax_utils linnet.training._orbax_checkpoints

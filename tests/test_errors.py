@@ -20,7 +20,8 @@ from linnet.errors import _suggest
 CLASSES = {
     name: getattr(errors, name)
     for name in errors.__all__
-    if name != 'FlaxError' and issubclass(getattr(errors, name), errors.LinnetError)
+    if name not in ('FlaxError', 'codes', 'explain')
+    and issubclass(getattr(errors, name), errors.LinnetError)
 }
 WARNINGS = [
     value
@@ -310,6 +311,7 @@ MESSAGES = [
     # LN7xx
     (E.UnknownFlagError('flax_profle', known=['flax_profile']), "'flax_profle'; mean 'flax_prof"),
     (E.FlagValueError('X', 'maybe', wanted='a boolean', mend='1'), "X is 'maybe'; a boolean; X=1"),
+    (E.UnknownCodeError('LN102'), "no code 'LN102'; codes()"),
     (E.FlagTruthError('flax_profile'), "'flax_profile'; config.flax_profile"),
     # LN8xx
     (E.NotInLinnetError('flax.nnx', why='outside', mend='python'), 'flax.nnx; outside; python'),
@@ -387,7 +389,7 @@ def test_all_names_are_exported_in_order():
         if isinstance(value, type) and issubclass(value, (errors.LinnetError, Warning))
     }
     assert errors.__all__ == sorted(errors.__all__)
-    assert set(errors.__all__) == defined | {'FlaxError'}
+    assert set(errors.__all__) == defined | {'FlaxError', 'codes', 'explain'}
     assert errors.FlaxError is errors.LinnetError
     assert issubclass(errors.SharpBitWarning, UserWarning)
 

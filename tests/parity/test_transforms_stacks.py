@@ -22,6 +22,9 @@ from tests.parity.transforms import (
     stack,
 )
 
+# Some programs ask for members that start equal, which is what they test.
+pytestmark = pytest.mark.filterwarnings('ignore::linnet.errors.EqualMembersWarning')
+
 REVERSE = ('vjp', 'grad', 'value_and_grad', 'custom_vjp')
 NO_NAME_FOR_BOXES = ('remat_scan', 'vmap_one_key', 'scan_same')
 """Ways that give boxes of metadata no axis, or a negative one, which both libraries refuse."""

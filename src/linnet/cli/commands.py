@@ -9,9 +9,10 @@ from __future__ import annotations
 import click
 
 from linnet.cli import _surface
+from linnet.cli.explain import explain
 from linnet.cli.run import run
 
-COMMANDS = [run]
+COMMANDS = [explain, run]
 
 
 @click.group(invoke_without_command=True, context_settings={'help_option_names': ['-h', '--help']})

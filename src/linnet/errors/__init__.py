@@ -63,6 +63,7 @@ from linnet.errors.modules import (
     SetAttributeFrozenModuleError,
     SetAttributeInModuleSetupError,
 )
+from linnet.errors.pages import codes, explain
 from linnet.errors.programs import (
     NotInLinnetError,
 )
@@ -72,6 +73,7 @@ from linnet.errors.randomness import (
 from linnet.errors.settings import (
     FlagTruthError,
     FlagValueError,
+    UnknownCodeError,
     UnknownFlagError,
 )
 from linnet.errors.sharp_bits import (
@@ -227,9 +229,12 @@ __all__ = [
     'TransformTargetError',
     'TransformedMethodReturnValueError',
     'TraverseTreeError',
+    'UnknownCodeError',
     'UnknownCollectionWarning',
     'UnknownFlagError',
     'UnreadParametersWarning',
     'UnusedOptionWarning',
     'WidthWarning',
+    'codes',
+    'explain',
 ]

@@ -75,3 +75,26 @@ class FlagTruthError(LinnetError, TypeError):
             f'the holder of the flag {name!r} was used as a condition',
             mend=f'config.{name}, or {name}.value',
         )
+
+
+class UnknownCodeError(LinnetError, LookupError):
+    """A code was asked for that no error or warning has.
+
+    Wrong::
+
+        linnet.errors.explain('LN999')
+
+    Right::
+
+        print(*linnet.errors.codes())
+
+    Reason: a code is LN and three digits, of which the first is that of the subject.
+    """
+
+    code = 'LN704'
+
+    def __init__(self, code: str) -> None:
+        super().__init__(
+            f'there is no code {code!r}',
+            mend='print(*linnet.errors.codes()), or linnet explain without a code',
+        )

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from linnet.errors.layers import InvalidOptionError
+from linnet.errors.sharp_bits import SameInstanceWarning
+from linnet.linen._inputs import warn_about
 from linnet.linen.module.base import Module
 from linnet.linen.module.decorators import compact
 from linnet.linen.module.state import ModuleBase
@@ -56,7 +58,23 @@ class Sequential(Module):
             if i:
                 args, kwargs = _as_arguments(outputs)
             outputs = _call_layer(self.layers, i, args, kwargs)
+        _warn_if_repeated(self)
         return outputs
+
+
+def _warn_if_repeated(model: Sequential) -> None:
+    """Warns of a layer with parameters that stands in two places, as ``[nn.Dense(4)] * 3`` has."""
+    first: dict[int, int] = {}
+    for i, layer in enumerate(model.layers):
+        other = first.setdefault(id(layer), i)
+        if other != i and isinstance(layer, ModuleBase) and layer.scope.all_parts('params'):
+            warn_about(
+                SameInstanceWarning,
+                model,
+                f'layers_{other} and layers_{i} are the same {type(layer).__name__}, so they share '
+                'parameters; make one for each place: [nn.Dense(4) for _ in range(3)]',
+            )
+            return
 
 
 def _as_arguments(outputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
