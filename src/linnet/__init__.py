@@ -8,9 +8,11 @@ A sub-package is imported when it is first used: ``import linnet`` alone costs n
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from linnet import checks as checks
     from linnet import cli as cli
     from linnet import configurations as configurations
     from linnet import core as core
@@ -23,9 +25,11 @@ if TYPE_CHECKING:
     from linnet import sharp_bits as sharp_bits
     from linnet import struct as struct
     from linnet import traceback_util as traceback_util
+    from linnet import train as train
     from linnet import training as training
     from linnet import traverse_util as traverse_util
     from linnet import typing as typing
+    from linnet.checks import sanitize as sanitize
     from linnet.configurations import config as config
     from linnet.errors import SharpBitWarning as SharpBitWarning
 
@@ -33,11 +37,15 @@ __version__ = '0.1.0.dev0'
 
 _MODULES = frozenset(
     """
-    cli configurations core cursor errors ids io linen serialization sharp_bits struct
-    traceback_util training traverse_util typing
+    checks cli configurations core cursor errors ids io linen serialization sharp_bits struct
+    traceback_util train training traverse_util typing
     """.split()
 )
-_OBJECTS = {'SharpBitWarning': 'linnet.errors', 'config': 'linnet.configurations'}
+_OBJECTS = {
+    'SharpBitWarning': 'linnet.errors',
+    'config': 'linnet.configurations',
+    'sanitize': 'linnet.checks',
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -52,3 +60,7 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     """Names what can be had, imported or not."""
     return sorted({*globals(), *_MODULES, *_OBJECTS})
+
+
+if os.environ.get('LINNET_SANITIZE', '0').lower() not in ('', '0', 'false', 'no', 'off'):
+    importlib.import_module('linnet.checks.process').start()

@@ -111,6 +111,11 @@ def jitted(trace: Any) -> Any:
     return trace
 
 
+def is_jit(trace: Any) -> bool:
+    """Tells whether the trace of a compiled program is that of a whole one, not of a loop's body."""
+    return trace.frame.debug_info.traced_for == 'jit'
+
+
 def traced_function(trace: Any) -> str:
     """Name and place of the function that the trace of a compiled program is of."""
     return trace.frame.debug_info.func_src_info

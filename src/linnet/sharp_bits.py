@@ -15,6 +15,7 @@ import re
 import sys
 import types
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,6 +28,9 @@ _OURS = tuple(
 )
 _BETWEEN = frozenset(sys.modules[name].__file__ for name in ('contextlib', 'functools'))
 _ALLOW = re.compile(r'#\s*linnet:\s*allow\s+(LN\d{3}(?:[\s,]+LN\d{3})*)')
+
+listeners: list[Callable[[SharpBitWarning, tuple[str, int]], None]] = []
+"""Functions that are told of each warning that is given, and of the user's line."""
 
 _levels: dict[str, str] = {}
 _inner: dict[str, bool] = {}
@@ -80,6 +84,8 @@ def warn(warning: SharpBitWarning) -> None:
     frame, depth = user_frame()
     if frame is not None and allowed(warning.code, frame.f_code.co_filename, frame.f_lineno):
         return
+    for listener in listeners:
+        listener(warning, user_line())
     if level == 'error':
         raise warning
     warnings.warn(warning, stacklevel=depth)

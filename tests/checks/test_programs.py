@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from linnet.checks import Report, sanitize, watcher
+from linnet.errors.findings import Finding
 
 PROGRAMS = sorted((Path(__file__).parent / 'programs').glob('*.py'))
 
@@ -26,8 +27,9 @@ def _share_compiled_operations(monkeypatch):
 
 def run(path: Path) -> Report:
     with warnings.catch_warnings(), sanitize(show=False) as report:
-        warnings.simplefilter('ignore')  # what is said at once, while tracing, has its own tests
-        runpy.run_path(str(path))
+        warnings.simplefilter('ignore')
+        names = runpy.run_path(str(path))  # held to the end, as those of a program are
+    del names
     return report
 
 
@@ -39,8 +41,10 @@ def wanted(path: Path) -> list[str]:
 @pytest.mark.parametrize('path', PROGRAMS, ids=lambda path: path.stem)
 def test_what_is_found_in_a_program(path):
     report = run(path)
-    assert report.codes == wanted(path), report.table(100)
-    for found in report.findings:
+    ours = [found for found in report.findings if isinstance(found.finding, Finding)]
+    looked_at = ours if wanted(path) else report.findings  # what is said at once has its own tests
+    assert sorted({found.code for found in looked_at}) == wanted(path), report.table(100)
+    for found in ours:
         assert found.line[0] == str(path)
         assert found.finding.mend
         assert found.finding.where

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,9 +23,6 @@ from linnet.checks.values import as_words, key_words
 from linnet.core._scope import Scope
 from linnet.core.tracers import current_trace
 from linnet.typing import PRNGFoldable
-
-if TYPE_CHECKING:
-    from linnet.checks.watcher import Watcher
 
 Path = tuple[str, ...]
 
@@ -61,7 +58,7 @@ class Arrival:
         broken: whether an output was not finite.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Any) -> None:
         self.call = call
         self.inputs: np.ndarray = np.zeros((1, 1), np.uint32)
         self.keys: dict[str, Any] = {}
@@ -76,7 +73,7 @@ class Record:
 
     def __init__(
         self,
-        call: Call,
+        call: Call | Outside,
         parts: Sequence[tuple[int, int, Receive]],
         keys: Sequence[tuple[str, Receive]],
     ) -> None:
@@ -124,7 +121,7 @@ class Frame:
         """Gathers a key."""
         self._keys.append((stream, key_words(key), receive))
 
-    def flush(self, call: Call) -> None:
+    def flush(self, call: Call | Outside) -> None:
         """Hands what was gathered to the host, in one operation."""
         if not self._words and not self._keys:
             return
@@ -159,7 +156,7 @@ class Call:
         first_draws: for each stream, where it was first drawn from, and the user's line.
     """
 
-    def __init__(self, watcher: Watcher, root: WatchedScope) -> None:
+    def __init__(self, watcher: Any, root: WatchedScope) -> None:
         self.watcher = watcher
         self.root: Any = root
         self.name = ''
@@ -222,12 +219,37 @@ class Call:
         self.modules = self.frames = []
         self.notes.clear()
 
+    def place(self) -> tuple[str, Line]:
+        """Path and class of the running module, and the user's line that called it."""
+        if not self.modules:
+            return self.name, self.line
+        module = self.modules[-1]
+        path = module.scope.path_text
+        return f'{path} ({type(module).__name__})', self.lines.get(path, self.line)
+
     def was_read(self, col: str, path: Path) -> bool:
         """Tells whether a variable was read, by itself or with all that is around it."""
         return any((col, path[:n]) in self.read for n in range(len(path) + 1))
 
 
-def emit(call: Any, value: Any, receive: Receive) -> None:
+class Outside:
+    """What happens in no module: a function of ours called by itself."""
+
+    def __init__(self, watcher: Any) -> None:
+        self.watcher = watcher
+        self.name = ''
+        self.line = sharp_bits.user_line()
+
+    def ask(self, value: Any, receive: Receive) -> None:
+        """Asks for a vector of 32-bit numbers, each time that the program gets here."""
+        emit(self, value, receive)
+
+    def place(self) -> tuple[str, Line]:
+        """What messages call this place, and the user's line."""
+        return 'no module', self.line
+
+
+def emit(call: Call | Outside, value: Any, receive: Receive) -> None:
     """Hands one value over at once."""
     frame = Frame(None)
     frame.add(value, receive)
@@ -339,11 +361,14 @@ def leaf_paths(tree: Any) -> list[Path]:
     return [(name, *path) for name, part in tree.items() for path in leaf_paths(part)]
 
 
-def at_path(tree: Any, path: Path) -> Any:
-    """The entry of nested dicts at a path, or ``None``."""
-    for name in path:
-        tree = tree.get(name) if isinstance(tree, Mapping) else None
-    return tree
+def leaf_arrays(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The arrays of nested dicts in the order of the dicts; arrays in a box share its path."""
+    if isinstance(tree, Mapping):
+        for name, part in tree.items():
+            yield from leaf_arrays(part, (*path, name))
+    else:
+        for leaf in jax.tree_util.tree_leaves(tree):
+            yield path, leaf
 
 
 def is_concrete(tree: Any) -> bool:

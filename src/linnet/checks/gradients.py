@@ -16,16 +16,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from linnet.checks import effects
-from linnet.checks.calls import Arrival, Call, Path, Record, is_concrete
+from linnet.checks.calls import Arrival, Call, Path, Record, is_concrete, leaf_arrays
 from linnet.checks.report import Line, Report
 from linnet.checks.rules import Rule
 from linnet.checks.values import as_floats, as_words, is_half, is_inexact, largest, share_too_small
 from linnet.errors.findings import (
     Finding,
     NonfiniteGradientFinding,
-    UnderflowFinding,
     UnusedParameterFinding,
     ZeroGradientFinding,
+)
+from linnet.errors.program_findings import (
+    UnderflowFinding,
 )
 
 _ENOUGH = 3  # steps in which a gradient is zero: layers that begin with zeros let none through
@@ -56,7 +58,7 @@ class Gradients(Rule):
             return
         if is_concrete(params):
             return
-        entries = [(path, leaf) for path, leaf in _leaves(params) if is_inexact(leaf)]
+        entries = [(path, leaf) for path, leaf in leaf_arrays(params) if is_inexact(leaf)]
         paths = [path for path, _ in entries]
 
         def arrived(cotangents: Sequence[Any], places: Sequence[int]) -> None:
@@ -142,16 +144,6 @@ def _facts(cotangent: Any) -> list[jax.Array]:
     return [largest(cotangent), share]
 
 
-def _leaves(tree: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """The arrays of nested dicts in the order of the dicts; arrays in a box share its path."""
-    if isinstance(tree, Mapping):
-        for name, part in tree.items():
-            yield from _leaves(part, (*path, name))
-    else:
-        for leaf in jax.tree_util.tree_leaves(tree):
-            yield path, leaf
-
-
 def _replaced(tree: Any, values: Iterator[Any]) -> Any:
     """The same tree with other inexact arrays, dicts in their order."""
     if isinstance(tree, Mapping):
@@ -175,7 +167,7 @@ def gradients(grads: Any) -> dict[str, str]:
     {'dense/bias': 'zero'}
     """
     found = {}
-    for path, leaf in _leaves(grads):
+    for path, leaf in leaf_arrays(grads):
         size = float(largest(jnp.asarray(leaf))) if is_inexact(leaf) else 1.0
         if size == 0 or not np.isfinite(size):
             found['/'.join(path)] = 'zero' if size == 0 else 'not finite'

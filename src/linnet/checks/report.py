@@ -9,7 +9,7 @@ import warnings
 from typing import Any
 
 from linnet import sharp_bits
-from linnet.errors.findings import Finding
+from linnet.errors._base import SharpBitWarning
 
 Line = tuple[str, int]
 
@@ -24,7 +24,7 @@ class Found:
         count: how often it was made.
     """
 
-    finding: Finding
+    finding: SharpBitWarning
     line: Line
     count: int = 1
 
@@ -44,7 +44,7 @@ class Found:
         return {
             'code': finding.code,
             'kind': type(finding).__name__,
-            'title': finding.title,
+            'title': title(type(finding)),
             'module': finding.where,
             'file': self.line[0],
             'line': self.line[1],
@@ -71,8 +71,21 @@ class Report:
         self._found: dict[tuple[str, str, Line], Found] = {}
         self._lock = threading.RLock()
 
-    def add(self, finding: Finding, line: Line, other_lines: tuple[Line, ...] = ()) -> None:
-        """Notes a finding, unless a comment in one of its lines allows it."""
+    def add(
+        self,
+        finding: SharpBitWarning,
+        line: Line,
+        other_lines: tuple[Line, ...] = (),
+        warned: bool = False,
+    ) -> None:
+        """Notes a finding, unless a comment in one of its lines allows it.
+
+        Args:
+            finding: what was found.
+            line: the user's line.
+            other_lines: further lines that take part in it.
+            warned: whether it has been given as a warning already.
+        """
         if any(sharp_bits.allowed(finding.code, *at) for at in (line, *other_lines)):
             return
         with self._lock:
@@ -81,7 +94,7 @@ class Report:
                 known.count += 1
                 return
             self._found[finding.code, finding.where, line] = Found(finding, line)
-        if self._warn:
+        if self._warn and not warned:
             warnings.warn_explicit(finding, type(finding), line[0] or '<unknown>', line[1])
 
     @property
@@ -131,11 +144,16 @@ class Report:
         return json.dumps([found.as_dict() for found in self.findings], indent=2)
 
 
+def title(kind: type[SharpBitWarning]) -> str:
+    """What a kind of finding is, in a few words."""
+    return getattr(kind, 'title', '') or (kind.__doc__ or '').partition('\n')[0]
+
+
 def _headline(findings: list[Found]) -> str:
     number = len(findings)
     return f'The sanitizer found {number} thing{"s" if number > 1 else ""}'
 
 
-def _told(finding: Finding) -> str:
+def _told(finding: SharpBitWarning) -> str:
     parts = (finding.what, f'Mend: {finding.mend}' if finding.mend else '')
     return '\n'.join(filter(None, parts))

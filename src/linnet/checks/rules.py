@@ -7,14 +7,11 @@ values come in, once for each run of the compiled program.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from linnet.checks.report import Line
+from linnet.checks.calls import Call, Draw, Outside
+from linnet.checks.report import Line, Report
 from linnet.errors.findings import Finding
-
-if TYPE_CHECKING:
-    from linnet.checks.calls import Call, Draw
-    from linnet.checks.report import Report
 
 
 class Rule:
@@ -39,7 +36,7 @@ class Rule:
     def draw(self, call: Call, draw: Draw) -> None:
         """A key was drawn."""
 
-    def attention(self, call: Call | None, bias: Any, mask: Any) -> None:
+    def attention(self, call: Call | Outside, bias: Any, mask: Any) -> None:
         """Attention was called on a bias and a mask."""
 
     def made(self, call: Call, path: tuple[str, ...], value: Any) -> None:

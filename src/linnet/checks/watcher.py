@@ -17,19 +17,25 @@ from typing import Any
 
 import jax
 
-from linnet.checks.calls import Call, Draw, WatchedScope
+from linnet import sharp_bits
+from linnet.checks.calls import Call, Draw, Outside, WatchedScope
+from linnet.checks.compilation import Compilation
 from linnet.checks.gradients import Gradients
+from linnet.checks.numbers import Numbers
 from linnet.checks.randomness import Randomness
-from linnet.checks.report import Report
+from linnet.checks.report import Line, Report
 from linnet.checks.rules import Rule
 from linnet.checks.state import State
+from linnet.checks.transforms import Transforms
 from linnet.core.watching import watching
+from linnet.errors._base import SharpBitWarning
+from linnet.errors.sharp_bits import ManyShapesWarning
 from linnet.linen.module.context import context
 
 _in_programs = jax.make_user_context(None)
 _numbers = itertools.count(1)
 
-RULES: tuple[type[Rule], ...] = (Randomness, State, Gradients)
+RULES: tuple[type[Rule], ...] = (Randomness, State, Gradients, Numbers, Transforms, Compilation)
 
 
 class Watcher:
@@ -55,7 +61,14 @@ class Watcher:
         self._around.enter_context(_in_programs(next(_numbers)))
         watching.make_root, watching.on_attention = self._make_root, self._on_attention
         context.observers = [*context.observers, self]
+        sharp_bits.listeners.append(self._said)
+        self._around.callback(sharp_bits.listeners.remove, self._said)
         self._active = True
+
+    def _said(self, warning: SharpBitWarning, line: Line) -> None:
+        """Takes into the report what is said at once, while a program is traced."""
+        if warning.code != ManyShapesWarning.code:  # a rule tells the same, and more
+            self.report.add(warning, line, warned=True)
 
     @staticmethod
     def _restore(make_root: Any, on_attention: Any, observers: Any) -> None:
@@ -86,7 +99,7 @@ class Watcher:
 
     def _on_attention(self, bias: Any, mask: Any) -> None:
         module = context.module_stack[-1]
-        call = self._call_of(module)
+        call = self._call_of(module) or Outside(self)
         for rule in self._rules:
             rule.attention(call, bias, mask)
 

@@ -15,6 +15,7 @@ def loss(params, key):
     return net.apply(params, x, rngs={'dropout': key}).sum()
 
 
+value, grad = jax.jit(loss), jax.jit(jax.grad(loss))
 for key in jax.random.split(jax.random.key(1), 3):
-    jax.jit(loss)(params, key)
-    jax.jit(jax.grad(loss))(params, key)
+    value(params, key)
+    grad(params, key)
