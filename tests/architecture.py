@@ -75,7 +75,7 @@ PAGE = {
         linnet.checks.rules linnet.checks.compilation linnet.checks.gradients
         linnet.checks.numbers linnet.checks.randomness linnet.checks.state
         linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
-        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.run
+        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.check linnet.cli.run
         linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays

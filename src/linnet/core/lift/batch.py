@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,12 +12,17 @@ from linnet.core import axes_scan, meta
 from linnet.core.axes_scan import broadcast
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups, lazy_keys
-from linnet.core.lift.slices import check_shared_writes, checker_of_members, sliced
 from linnet.core.lift.staging import checkpoint
 from linnet.core.lift.variables import relabelled
-from linnet.errors.sharp_bits import IgnoredKeywordsWarning
-from linnet.errors.transforms import ScanError
-from linnet.sharp_bits import warn
+from linnet.core.loop_checks import (
+    carry_and_output,
+    check_carry,
+    check_none_made,
+    check_shared_writes,
+    checker_of_members,
+    drop_keywords,
+    sliced,
+)
 from linnet.typing import In, InOutAxis, InOutScanAxis, Out
 
 
@@ -43,7 +48,7 @@ def vmap(
     own, check_members = sliced(axes_out, split_rngs), checker_of_members(axes_out, split_rngs)
 
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
-        _drop_keywords('nn.vmap', kwargs)
+        drop_keywords('nn.vmap', kwargs)
         edge = Boundary(scopes, tuple(axes_in), tuple(axes_out), tuple(split_rngs), 'nn.vmap', own)
         size = axis_size or _axis_size((in_groups, in_axes), (edge.variables, args))
         pure = edge.pure(fn)
@@ -92,7 +97,7 @@ def scan(
     own, check_members = sliced(axes_out, split_rngs), checker_of_members(axes_out, split_rngs)
 
     def wrapper(scopes: Any, init: Any, *args: Any, **kwargs: Any) -> Any:
-        _drop_keywords('nn.scan', kwargs)
+        drop_keywords('nn.scan', kwargs)
         edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan', own)
         shared, carried, *rest = edge.variables
         carried, constant = edge.by_mutability(carried)
@@ -139,12 +144,12 @@ def _loop_body(
         y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
         check_shared_writes(shared, shared_out, edge.name)
         if not may_make_shared:
-            _check_none_made(shared, shared_out)
+            check_none_made(shared, shared_out)
         shared = tuple(
             {**before, **after} for before, after in zip(shared, shared_out, strict=True)
         )
-        c_out, ys = _carry_and_output(y, fn)
-        _check_carry((carried, c), (carried_out, c_out))
+        c_out, ys = carry_and_output(y, fn)
+        check_carry((carried, c), (carried_out, c_out))
         return shared, (carried_out, c_out), (ys, tuple(mapped_out))
 
     return body
@@ -173,30 +178,14 @@ def remat_scan(
         split_rngs=split_rngs,
     )
 
-    def body(scopes: Any, carry: Any) -> tuple[Any, tuple[()]]:
-        return body_fn(scopes, carry), ()
+    def repeated(fn: Callable[..., Any], length: int) -> Callable[..., Any]:
+        def body(scopes: Any, carry: Any) -> tuple[Any, tuple[()]]:
+            return fn(scopes, carry), ()
 
-    def inner(scopes: Any, carry: Any) -> Any:
-        if len(lengths) == 1:
-            body_remat = checkpoint(body, policy=policy, prevent_cse=False)
-            return loop(body_remat, length=lengths[0])(scopes, carry)[0]
+        run = loop(checkpoint(body, policy=policy, prevent_cse=False), length=length)
+        return lambda scopes, carry: run(scopes, carry)[0]
 
-        @functools.partial(checkpoint, policy=policy, prevent_cse=False)
-        def rest(scopes: Any, carry: Any) -> tuple[Any, tuple[()]]:
-            nested = remat_scan(
-                body_fn,
-                lengths[1:],
-                policy,
-                variable_broadcast,
-                variable_carry,
-                variable_axes,
-                split_rngs,
-            )
-            return nested(scopes, carry), ()
-
-        return loop(rest, length=lengths[0])(scopes, carry)[0]
-
-    return inner
+    return functools.reduce(repeated, reversed(lengths), body_fn)
 
 
 def _split_in_out(axes: Mapping[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
@@ -231,73 +220,3 @@ def _split_keys(groups: Groups, splits: Mapping[Any, bool], size: Any) -> Groups
         jax.tree_util.tree_map(split, group) if do_split and lazy_keys(group) else group
         for group, do_split in zip(groups, splits.values(), strict=True)
     )
-
-
-def _drop_keywords(transform: str, names: Iterable[str]) -> None:
-    if names:
-        warn(
-            IgnoredKeywordsWarning(
-                f'{transform} knows no axis for the keyword arguments {", ".join(sorted(names))} '
-                'and leaves them out',
-                mend='pass them by position, with in_axes',
-            )
-        )
-
-
-def _carry_and_output(y: Any, fn: Callable[..., Any]) -> tuple[Any, Any]:
-    if isinstance(y, (tuple, list)) and len(y) == 2:
-        return y[0], y[1]
-    got = f'{len(y)} values' if isinstance(y, (tuple, list)) else f'one {type(y).__name__}'
-    name = getattr(fn, '__name__', 'the body')
-    raise ScanError(
-        f'the body {name!r} of nn.scan must return two values, (carry, output); it returned {got}',
-        why='the carry goes to the next iteration, the outputs are stacked',
-        mend='return carry, y    # or: return carry, None',
-    )
-
-
-def _check_carry(before: Any, after: Any) -> None:
-    """Says which part of a carry an iteration has changed in structure, shape or dtype."""
-    flatten: Any = jax.tree_util.tree_flatten_with_path
-    paths_in, tree_in = flatten(before)
-    paths_out, tree_out = flatten(after)
-    names_in = {_carry_name(path): leaf for path, leaf in paths_in}
-    names_out = {_carry_name(path): leaf for path, leaf in paths_out}
-    changes = [
-        f'{name} is made in the loop' if name not in names_in else f'{name} is lost in the loop'
-        for name in sorted(names_in.keys() ^ names_out.keys())
-    ]
-    for name in names_in.keys() & names_out.keys():
-        was, now = jax.typeof(names_in[name]), jax.typeof(names_out[name])
-        weak = getattr(was, 'weak_type', False)
-        if was.shape != now.shape or (was.dtype != now.dtype and not weak):
-            changes.append(f'{name} goes from {was.str_short()} to {now.str_short()}')
-    if not changes and tree_in != tree_out:
-        changes.append(f'its structure goes from {tree_in} to {tree_out}')
-    if changes:
-        raise ScanError(
-            f'an iteration changes the carry of nn.scan: {"; ".join(changes)}',
-            why='the carry has the same structure, shapes and dtypes in every iteration',
-            mend='carry = y.astype(carry.dtype), or make variables of variable_carry before the '
-            'loop',
-        )
-
-
-def _check_none_made(before: Any, after: Any) -> None:
-    """Refuses broadcast variables made in a loop that has no first pass to find their values."""
-    known = {path for path, _ in jax.tree_util.tree_flatten_with_path(before)[0]}
-    for path, _ in jax.tree_util.tree_flatten_with_path(after)[0]:
-        if path not in known:
-            name = '/'.join(str(getattr(k, 'key', k)) for k in path[1:])
-            raise ScanError(
-                f'the broadcast variable {name} is made in the loop of nn.scan',
-                why='check_constancy_invariants=False leaves out the pass that finds its value',
-                mend='check_constancy_invariants=self.is_initializing()',
-            )
-
-
-def _carry_name(path: tuple[Any, ...]) -> str:
-    """What a user calls a leaf of ``(carried variables, carry)``."""
-    if path[0].idx == 0:
-        return 'variable ' + '/'.join(str(getattr(k, 'key', k)) for k in path[2:])
-    return f'carry{jax.tree_util.keystr(path[1:])}'

@@ -41,9 +41,9 @@ class Capture:
 
     def __init__(self) -> None:
         self.scopes: list[Scope] = []
-        self._originals: list[Any] = []
-        self._known: dict[int, Handle] = {}
-        self._classes: dict[int, Any] = {}
+        self.originals: list[Any] = []
+        self.known: dict[int, Handle] = {}
+        self.classes: dict[int, Any] = {}  # of clones that shall be of a base of their class
 
     def seal(self, tree: Any) -> Any:
         """A tree of arguments with handles in place of modules and variables."""
@@ -55,27 +55,23 @@ class Capture:
 
     def handle(self, original: Any) -> Handle:
         """The handle of a module or variable; modules in its fields are captured with it."""
-        known = self._known.get(id(original))
+        known = self.known.get(id(original))
         if known is not None:
             return known
         if isinstance(original, ModuleBase):
             for value in _held(original).values():
                 for sub in modules_in(value):
                     self.handle(sub)
-        handle = self._known[id(original)] = Handle(len(self._originals))
-        self._originals.append(original)
+        handle = self.known[id(original)] = Handle(len(self.originals))
+        self.originals.append(original)
         if original.scope is not None:
             self.scopes.append(original.scope)
         return handle
 
-    def opens_as(self, handle: Handle, cls: Any) -> None:
-        """Lets the clone of a captured module be of another class, a base of its own."""
-        self._classes[handle.index] = cls
-
     def fingerprint(self) -> Any:
         """All that a program depends on in the captured modules, hashable."""
         return tuple(
-            (type(o), getattr(o, 'name', None), self._fields_of(o)) for o in self._originals
+            (type(o), getattr(o, 'name', None), self._fields_of(o)) for o in self.originals
         )
 
     def _fields_of(self, original: Any) -> Any:
@@ -86,7 +82,7 @@ class Capture:
 
     def open(self, scopes: Iterable[Scope], tree: Any) -> Any:
         """A sealed tree with clones, on these inner scopes, in place of handles."""
-        opened = _Opened(self._originals, iter(scopes), self._known, self._classes)
+        opened = _Opened(self, iter(scopes))
         return jax.tree_util.tree_map(
             lambda x: opened[x.index] if isinstance(x, Handle) else x,
             tree,
@@ -139,33 +135,26 @@ class HashableProxy:
 class _Opened:
     """Clones of captured modules, made when they are first asked for."""
 
-    def __init__(
-        self,
-        originals: list[Any],
-        scopes: Any,
-        known: Mapping[int, Handle],
-        classes: Mapping[int, Any],
-    ) -> None:
-        self._originals, self._known, self._classes = originals, known, classes
-        self._scopes = [next(scopes) if o.scope is not None else None for o in originals]
+    def __init__(self, capture: Capture, scopes: Iterator[Scope]) -> None:
+        self._of = capture
+        self._scopes = [next(scopes) if o.scope is not None else None for o in capture.originals]
         self._clones: dict[int, Any] = {}
 
     def __getitem__(self, index: int) -> Any:
         if index not in self._clones:
-            original, scope = self._originals[index], self._scopes[index]
+            original, scope = self._of.originals[index], self._scopes[index]
             if scope is None:
                 clone = original
             elif isinstance(original, Variable):
                 clone = original.at(scope)
             else:
-                clone = self._module(original, scope, self._classes.get(index))
+                clone = self._module(original, scope, self._of.classes.get(index, type(original)))
             self._clones[index] = clone
         return self._clones[index]
 
     def _module(self, original: Any, scope: Scope, cls: Any) -> Any:
-        cls = cls or type(original)
         fields = {
-            name: map_modules(lambda _, sub: self[self._known[id(sub)].index], value)
+            name: map_modules(lambda _, sub: self[self._of.known[id(sub)].index], value)
             for name, value in _held(original).items()
             if name in cls._plan.fields
         }
@@ -202,7 +191,7 @@ class Call:
         self.args, self.kwargs = self._capture.seal((args, kwargs))
         self._handle = self._capture.handle(module)
         if cls is not None:
-            self._capture.opens_as(self._handle, cls)
+            self._capture.classes[self._handle.index] = cls
         self._multi_scope = multi_scope
         self._state = _exported(module._state)
         self.scopes: Any = self._capture.scopes
@@ -366,10 +355,8 @@ def lift(
         if not callable(target) or isinstance(target, ModuleBase) or inspect.isclass(target):
             raise TransformTargetError(target, transform=f'nn.{name}')
         return lifting(target, *args, **kwargs)
-    if methods is None:
-        methods = ('__call__',)
-    elif isinstance(methods, str):
-        methods = (methods,)
+    if methods is None or isinstance(methods, str):
+        methods = (methods or '__call__',)
     lifting = functools.partial(lifting, cls=target)
     if isinstance(methods, Mapping):
         namespace = {m: lifting(getattr(target, m), **kw) for m, kw in methods.items()}
