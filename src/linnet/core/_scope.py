@@ -16,8 +16,8 @@ from linnet.configurations import config
 from linnet.core import meta
 from linnet.core.abstract import check_shapes
 from linnet.core.filters import CollectionFilter, in_filter
-from linnet.core.materialize import initial_value
 from linnet.core.ledger import check_closed_over, crossings
+from linnet.core.materialize import initial_value
 from linnet.core.rng import Counts, LazyRng, fold
 from linnet.core.tracers import check_not_leaking, current_trace
 from linnet.core.variables import Variable, merge

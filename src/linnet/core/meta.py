@@ -18,6 +18,7 @@ from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 
 from linnet import struct
 from linnet._compat import concrete_mesh
+from linnet.core.materialize import initial_value
 from linnet.errors.layers import InvalidOptionError
 from linnet.errors.variables import PartitioningUnspecifiedError
 from linnet.typing import LogicalNames
@@ -243,7 +244,7 @@ class BoxedInit:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Makes the array and boxes it."""
-        return self.box(self.fn(*args, **kwargs), *self.metadata)
+        return self.box(initial_value(self.fn, *args, **kwargs), *self.metadata)
 
 
 def with_partitioning(

@@ -17,8 +17,8 @@ import numpy as np
 
 from linnet import struct
 from linnet.configurations import config
-from linnet.core.materialize import fold_in
 from linnet.core.ledger import Ledger
+from linnet.core.materialize import fold_in
 from linnet.errors.randomness import InvalidRngError
 from linnet.typing import PRNGFoldable, PRNGKey, RNGSequences
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from linnet._frozen_dict import unfreeze
 from linnet.configurations import config
+from linnet.core import materialize
 from linnet.core._scope import Scope, no_flag
 from linnet.core.filters import (
     CollectionFilter,
@@ -163,7 +164,7 @@ def init(
 
     @functools.wraps(fn)
     def wrapper(rngs: RNGSequences | Any, *args: Any, **kwargs: Any) -> Any:
-        return run({}, *args, rngs=as_streams(rngs), **kwargs)
+        return materialize.run(run, {}, *args, rngs=as_streams(rngs), **kwargs)
 
     return wrapper
 

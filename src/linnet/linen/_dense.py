@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from linnet.core.materialize import initial_value
 from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._inputs import check_array
@@ -216,7 +217,7 @@ class FlatInitializer:
         return self.flat_shape
 
     def __call__(self, key: jax.Array, shape: Shape, dtype: Dtype = jnp.float32) -> Any:
-        flat = self.base(key, self.flat_shape, dtype)
+        flat = initial_value(self.base, key, self.flat_shape, dtype)
         return jax.tree_util.tree_map(lambda x: jnp.reshape(x, shape), flat)
 
 

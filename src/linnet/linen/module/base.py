@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+from linnet.core import materialize
 from linnet.core.filters import CollectionFilter, DenyList
 from linnet.core.scope import Scope
 from linnet.core.scope import bind as bind_scope
@@ -289,14 +290,15 @@ class Module(VariableMethods):
             InvalidRngError: something in ``rngs`` is no key, or a stream is missing.
         """
         entry.check_constructed(self, 'init')
-        return self.init_with_output(
+        return materialize.run(
+            lambda *args, **kwargs: self.init_with_output(*args, **kwargs)[1],
             rngs,
             *args,
             method=method,
             mutable=mutable,
             capture_intermediates=capture_intermediates,
             **kwargs,
-        )[1]
+        )
 
     @api_boundary
     def lazy_init(

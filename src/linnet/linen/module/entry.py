@@ -150,9 +150,12 @@ def init(
     """
     make = init_with_output(fn, module, mutable, capture_intermediates)
 
+    def variables(*args: Any, **kwargs: Any) -> Any:
+        return make(*args, **kwargs)[1]
+
     @functools.wraps(fn)
     def wrapper(rngs: Any, *args: Any, **kwargs: Any) -> Any:
-        return materialize.run(lambda: make(rngs, *args, **kwargs)[1])
+        return materialize.run(variables, rngs, *args, **kwargs)
 
     return wrapper
 
