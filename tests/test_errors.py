@@ -384,7 +384,7 @@ def test_a_page_has_a_wrong_program_a_right_one_and_the_reason(cls):
 def test_all_names_are_exported_in_order():
     defined = {
         name
-        for module in (*HUNDREDS, 'sharp_bits')
+        for module in (*HUNDREDS, 'sharp_bits', 'findings', 'program_findings')
         for name, value in vars(__import__(f'linnet.errors.{module}', fromlist=['x'])).items()
         if isinstance(value, type) and issubclass(value, (errors.LinnetError, Warning))
     }

@@ -9,10 +9,11 @@ from __future__ import annotations
 import click
 
 from linnet.cli import _surface
+from linnet.cli.check import check
 from linnet.cli.explain import explain
 from linnet.cli.run import run
 
-COMMANDS = [explain, run]
+COMMANDS = [check, explain, run]
 
 
 @click.group(invoke_without_command=True, context_settings={'help_option_names': ['-h', '--help']})
