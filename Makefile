@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq --retries 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-deep coverage layer-table lint types sizes format clean check-python
+.PHONY: help demo bench test test-deep coverage layer-table lint types sizes format clean check-python
 .DELETE_ON_ERROR:
 
 help:  ## List the targets
@@ -21,6 +21,9 @@ help:  ## List the targets
 
 demo: $(VENV)/.demo  ## Train on handwritten digits; ARGS='--epochs 20' reaches the program
 	@$(RUN) examples/digits/train.py $(ARGS)
+
+bench: $(VENV)/.bench  ## Measure against the peers; QUICK=1 takes two minutes, ARGS='--help'
+	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 test: $(VENV)/.test  ## Run all tests and the examples in docstrings; ARGS='-k dense' reaches pytest
 	@$(RUN) -m pytest -q -n 2 --dist loadfile $(ARGS)
@@ -66,7 +69,7 @@ $(VENV)/bin/python: | check-python
 	@'$(PYTHON)' -m venv '$(VENV)' || { rm -rf '$(VENV)'; \
 	    echo "'$(PYTHON)' lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.demo $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(RUN)
+$(VENV)/.demo $(VENV)/.bench $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(RUN)
 	@echo "Installing linnet[$*] into $(VENV)"
 	@$(PIP) --constraint constraints.txt --editable '.[$*]'
 	@touch $@

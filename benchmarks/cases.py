@@ -1,0 +1,264 @@
+"""What is measured: groups of figures, each taken of one library in one fresh process.
+
+python -m benchmarks.cases LIBRARY GROUP SCALE
+
+prints the figures of a group as one line of JSON. Times are in seconds, and where something can be
+repeated they are the least of several repetitions; the names of other figures end in their unit.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import floor, models, peers
+from benchmarks.models import Model, Scale
+
+SCALES = {'full': models.FULL, 'quick': models.QUICK, 'tiny': models.TINY}
+MODULES = {
+    'linnet': 'linnet.linen',
+    'flax': 'flax.linen',
+    'nnx': 'flax.nnx',
+    'haiku': 'haiku',
+    'equinox': 'equinox',
+    'floor': 'jax',
+}
+_ALL, _LINEN = tuple(MODULES), ('linnet', 'flax')
+_WITH_FLOOR = (*_LINEN, 'floor')
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Figures that one process measures.
+
+    Attributes:
+        measure: takes the library and the scale, and returns the figures.
+        libraries: the libraries that have them.
+    """
+
+    measure: Callable[[str, Scale], Figures]
+    libraries: tuple[str, ...]
+
+
+def build(library: str, name: str, scale: Scale, layers: int | None = None) -> Model:
+    """A model in a library."""
+    if library == 'floor':
+        return floor.floor_model(name, scale, layers)
+    if library in _LINEN:
+        nn = importlib.import_module(MODULES[library])
+        return models.linen_model(nn, name, scale, layers)
+    make = {'nnx': peers.nnx_model, 'haiku': peers.haiku_model, 'equinox': peers.equinox_model}
+    return make[library](scale, layers or scale.layers)
+
+
+def once(fn: Callable[[], Any]) -> float:
+    """The seconds until what a function returns is computed."""
+    start = time.perf_counter()
+    jax.block_until_ready(fn())
+    return time.perf_counter() - start
+
+
+def best(fn: Callable[[], Any], repeats: int) -> float:
+    """The least seconds of several calls, after one that is not counted."""
+    once(fn)
+    return min(once(fn) for _ in range(repeats))
+
+
+def _trace(apply: Callable[..., Any], params: Any, inputs: Any, repeats: int) -> float:
+    # A new function each time: JAX remembers what it has traced.
+    return best(lambda: jax.make_jaxpr(lambda *args: apply(*args))(params, *inputs), repeats)
+
+
+def importing(library: str, scale: Scale) -> Figures:
+    """What it costs to import the library once JAX is there."""
+    del scale
+    return {'import beyond jax': once(lambda: importlib.import_module(MODULES[library]) and None)}
+
+
+def transformer(library: str, scale: Scale) -> Figures:
+    """The transformer without compiling it: tracing, eager calls, abstract init."""
+    model, key = build(library, 'transformer', scale), jax.random.key(0)
+    made = model.init(key)
+    params, apply = model.pure(made)
+    figures = {
+        f'trace apply, {scale.layers} blocks': _trace(apply, params, model.inputs, scale.repeats)
+    }
+    call = model.eager(made)
+    figures['eager apply, transformer'] = best(lambda: call(*model.inputs), scale.repeats)
+    run = model.jitted(made)
+    figures['compiled apply, as the library jits'] = best(
+        lambda: run(*model.inputs), 4 * scale.repeats
+    )
+    if model.traces:
+        figures['abstract init, transformer'] = _abstract(model, scale.repeats)
+    return figures
+
+
+def _abstract(model: Model, repeats: int) -> float:
+    key = jax.random.key(0)
+    return best(
+        lambda: jax.tree.leaves(jax.eval_shape(lambda k: model.init(k), key)) and None, repeats
+    )
+
+
+def deep(library: str, scale: Scale) -> Figures:
+    """Tracing when the blocks are many and equal."""
+    figures, seconds = {}, {}
+    for layers in (scale.layers, *scale.deep):
+        model = build(library, 'transformer', scale, layers)
+        params, apply = model.pure(jax.eval_shape(model.init, jax.random.key(0)))
+        seconds[layers] = _trace(apply, params, model.inputs, min(scale.repeats, 2))
+    for layers in scale.deep:
+        figures[f'trace apply, {layers} blocks'] = seconds[layers]
+        growth = (seconds[layers] / seconds[scale.layers] - 1) / (layers / scale.layers - 1)
+        figures[f'growth of trace / of depth, {layers} blocks, ratio'] = growth
+    return figures
+
+
+def abstract(library: str, scale: Scale) -> Figures:
+    """Abstract init of the residual network."""
+    model = build(library, 'ResNet-50', scale)
+    return {'abstract init, ResNet-50': _abstract(model, scale.repeats)}
+
+
+def cold_init(name: str, library: str, scale: Scale) -> Figures:
+    """The first init of a process, from the call until all arrays are ready, and its memory."""
+    model, key = build(library, name, scale), jax.block_until_ready(jax.random.key(0))
+    figures = {f'cold init, {name}': once(lambda: model.init(key))}
+    figures[f'peak memory after cold init, {name}, bytes'] = _peak_memory()
+    if name == 'transformer' and library in _WITH_FLOOR:
+        other = build(library, 'ResNet-50', scale)
+        figures['second init, ResNet-50'] = once(lambda: other.init(key))
+    return figures
+
+
+def _peak_memory() -> float:
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+
+
+def compiled(name: str, library: str, scale: Scale) -> Figures:
+    """The compiled forward pass and training step of a model, and what XLA says that they cost."""
+    model, key = build(library, name, scale), jax.random.key(0)
+    variables = model.init(key)
+    _, apply = model.pure(variables)
+    step = functools.partial(_training_step, model)
+    figures: Figures = {}
+    for what, fn, args in (
+        ('forward', apply, (variables, *model.inputs)),
+        ('training step', step, (variables, key, *model.inputs)),
+    ):
+        program = jax.jit(fn).lower(*args).compile()
+        figures[f'{what}, {name}'] = best(lambda p=program, a=args: p(*a), 4 * scale.repeats)
+        cost = program.cost_analysis() or {}
+        figures[f'{what}, {name}, flops'] = cost.get('flops', 0.0)
+        figures[f'{what}, {name}, bytes'] = cost.get('bytes accessed', 0.0)
+    return figures
+
+
+def _training_step(model: Model, variables: Any, key: Any, *inputs: Any) -> Any:
+    """A step of gradient descent on the mean square of the output."""
+    training = model.training
+    assert training is not None
+
+    def loss(params: Any) -> tuple[Any, Any]:
+        y, changed = training({**variables, 'params': params}, key, *inputs)
+        return jnp.mean(jnp.square(y)), changed
+
+    gradient, changed = jax.grad(loss, has_aux=True)(variables['params'])
+    params = jax.tree.map(lambda p, g: p - 0.01 * g, variables['params'], gradient)
+    return {**changed, 'params': params}
+
+
+def dispatch(library: str, scale: Scale) -> Figures:
+    """Calling a compiled function on many small arrays, in the containers of a library."""
+    leaves = {f'layer_{i}': {'w': jnp.ones(2)} for i in range(scale.leaves)}
+    frozen: Any = leaves
+    if library in _LINEN:
+        package = MODULES[library].partition('.')[0]
+        frozen = importlib.import_module(f'{package}.core').freeze(leaves)
+    run = jax.jit(lambda tree: tree['layer_0']['w'])
+    repeats = 40 * scale.repeats
+    return {
+        f'jit dispatch, {scale.leaves} leaves in a dict': best(lambda: run(leaves), repeats),
+        f'jit dispatch, {scale.leaves} leaves frozen': best(lambda: run(frozen), repeats),
+    }
+
+
+def recurrent(library: str, scale: Scale) -> Figures:
+    """``nn.RNN`` forward and backward."""
+    nn = importlib.import_module(MODULES[library])
+    x = jax.random.normal(jax.random.key(1), (32, scale.steps, scale.hidden))
+    figures = {}
+    for name, cell in (('LSTM', nn.OptimizedLSTMCell), ('GRU', nn.GRUCell)):
+        layer = nn.RNN(cell(scale.hidden))
+        figures |= _both_ways(f'{name}, {scale.steps} steps', layer, (x,), scale.repeats)
+    return figures
+
+
+def _both_ways(what: str, layer: Any, inputs: Any, repeats: int) -> Figures:
+    """A compiled layer's forward pass and gradient."""
+    variables = layer.init(jax.random.key(0), *inputs)
+    forward = jax.jit(layer.apply)
+    gradient = jax.jit(jax.grad(lambda v, *xs: jnp.mean(jnp.square(layer.apply(v, *xs)))))
+    return {
+        f'{what}, forward': best(lambda: forward(variables, *inputs), repeats),
+        f'{what}, gradient': best(lambda: gradient(variables, *inputs), repeats),
+    }
+
+
+def dropout(library: str, scale: Scale) -> Figures:
+    """Compiled dropout on a large matrix."""
+    nn = importlib.import_module(MODULES[library])
+    x, layer = jnp.ones((scale.side, scale.side)), nn.Dropout(0.5, deterministic=False)
+    run, key = jax.jit(lambda key, x: layer.apply({}, x, rngs={'dropout': key})), jax.random.key(0)
+    return {f'dropout, {scale.side} x {scale.side}': best(lambda: run(key, x), scale.repeats)}
+
+
+def attention(library: str, scale: Scale) -> Figures:
+    """Compiled attention over many tokens."""
+    nn = importlib.import_module(MODULES[library])
+    x = jax.random.normal(jax.random.key(1), (1, scale.tokens, scale.width))
+    layer = nn.MultiHeadDotProductAttention(num_heads=scale.heads)
+    return _both_ways(f'attention, {scale.tokens} tokens', layer, (x,), min(scale.repeats, 2))
+
+
+GROUPS: dict[str, Group] = {
+    'import': Group(importing, _ALL[:-1]),
+    'transformer': Group(transformer, _ALL),
+    'deep': Group(deep, _WITH_FLOOR),
+    'abstract': Group(abstract, _WITH_FLOOR),
+    **{
+        f'init {name}': Group(functools.partial(cold_init, name), libraries)
+        for name, libraries in (('transformer', _ALL), ('ResNet-50', _WITH_FLOOR))
+    },
+    **{
+        f'compiled {name}': Group(functools.partial(compiled, name), _WITH_FLOOR)
+        for name in ('transformer', 'ResNet-50', 'seq2seq', 'MLP')
+    },
+    'dispatch': Group(dispatch, _WITH_FLOOR),
+    'recurrent': Group(recurrent, _LINEN),
+    'dropout': Group(dropout, _LINEN),
+    'attention': Group(attention, _LINEN),
+}
+
+
+def main() -> None:
+    """Measures one group of one library."""
+    library, group, scale = sys.argv[1:]
+    print(json.dumps(GROUPS[group].measure(library, SCALES[scale])))
+
+
+if __name__ == '__main__':
+    main()
