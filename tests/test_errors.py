@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import linnet.linen as nn
 from linnet import errors
 from linnet.errors import _suggest
 
@@ -81,6 +82,10 @@ MESSAGES = [
     ),
     (E.InvalidRngError.not_a_key('params', jnp.ones(3)), '(3,); float32; jax.random.key(seed)'),
     (E.InvalidRngError.not_a_key('params', 3), 'the int 3, which is not one key'),
+    (E.InvalidRngError.not_rngs(jnp.ones(3)), 'array of shape (3,); model.init(key, x), the key f'),
+    (E.InvalidRngError.not_rngs(jax.random.PRNGKey), 'PRNGKey(0), which makes a key'),
+    (E.InvalidRngError.not_rngs(3), 'jax.random.key(3)'),
+    (E.InvalidRngError.not_rngs('key'), "the str 'key'; {'params': key, 'dropout': other_key}"),
     (E.InvalidRngError.not_rngs(3), 'rngs is the int 3; neither; dict from stream to key'),
     (E.InvalidRngError.not_rngs(jax.random.split(KEY)), 'array of 2 keys, not one'),
     # LN2xx
@@ -135,6 +140,22 @@ MESSAGES = [
         'use_running_average=True',
     ),
     (E.ModifyScopeVariableError('cache', 'k', '/a'), "mutable=['cache']"),
+    (
+        E.ModifyScopeVariableError('cache', 'k', '/a', mutable=['cach']),
+        "mutable does not name the collection. Did you mean 'cach'?",
+    ),
+    (
+        E.ModifyScopeVariableError('state', 'k', '/a', held_by='nn.map_variables'),
+        'read-only inside nn.map_variables; nn.map_variables(..., mutable=True)',
+    ),
+    (
+        E.ModifyScopeVariableError('state', 'k', '/a', held_by='nn.while_loop'),
+        "nn.while_loop(..., carry_variables='state')",
+    ),
+    (
+        E.ModifyScopeVariableError('state', 'k', '/a', held_by='the condition of nn.while_loop'),
+        'inside the condition of nn.while_loop; change it in the body',
+    ),
     (E.ImmutableVariableError('x is frozen', mend='copy it'), 'x is frozen; copy it'),
     (E.InvalidScopeError('Dense_0'), "'Dense_0' is no longer valid; bind("),
     (E.InvalidScopeError(None), "the scope '/' is"),
@@ -195,6 +216,18 @@ MESSAGES = [
         E.InvalidInitializerError('kernel', initializer=jax.nn.initializers.lecun_normal),
         'kernel; lecun_normal; returned a function; kernel_init=lecun_normal()',
     ),
+    (
+        E.InvalidInitializerError.not_callable('w', 3, keyed=True),
+        "LN318; initializer of 'w' is the int 3, not a function; lambda key: value",
+    ),
+    (
+        E.InvalidInitializerError.wrong_arguments('w', initializer, (3, 4), keyed=True),
+        "'w' was called as initializer(key, 3, 4); one tuple; normal(), (3, 4)",
+    ),
+    (
+        E.InvalidInitializerError.wrong_arguments('n', initializer, (), keyed=False),
+        "'n' was called as initializer(); without a key; self.make_rng()",
+    ),
     (E.InvalidInitializerError('w', initializer='zeros', value='x'), "zeros; the str 'x' in place"),
     (
         E.CallCompactUnboundModuleError(module_cls=Net, method='__call__'),
@@ -244,6 +277,12 @@ MESSAGES = [
     ),
     (E.ModuleArgumentError(Net), 'LN319; JAX was given the module; static_argnums; nn.Net(...)(x)'),
     (E.ModuleArgumentError(Net, field='epsilon'), 'Net got an array for epsilon; nn.Net()(x)'),
+    (
+        E.MissingAttributeError(nn.Dense(3), 'kernal_init'),
+        "LN320; 'Dense' object has no attribute 'kernal_init'; mean 'kernel_init'?; .bind(",
+    ),
+    (E.MissingAttributeError(nn.Dense(3), 'train'), 'a mode is an argument'),
+    (E.VariableValueError('no +', line='n + 1'), 'LN321; in `n + 1`: no +; variable.value'),
     (E.ParentError(3, module_cls=Net), 'parent of Net is the int 3; parent=None'),
     # LN4xx
     (
@@ -262,7 +301,7 @@ MESSAGES = [
         E.JaxTransformError.closed_over('nn.scan', 'params/kernel', where='/Dense_0'),
         'params/kernel; the function under nn.scan closes over; pass the module in',
     ),
-    (E.TracedFlagError(), 'a value is traced; as a condition; static_argnames='),
+    (E.TracedFlagError(), 'a value is traced; as a condition; jnp.where(condition, a, b)'),
     (
         E.TracedFlagError('train', line='if train:', calls=['Dropout_0']),
         "train is traced; `if train:`; calls 'Dropout_0'; static_argnames='train'",
@@ -273,6 +312,7 @@ MESSAGES = [
         ),
         'static_argnums=(1,); self is 0; 1 is x, train is 2; nn.remat(..., static_argnums=(2,))',
     ),
+    (E.UnboundAxisError('batch'), "LN407; of the name 'batch'; jax.vmap(..., axis_name='batch')"),
     (E.TraceContextError('leaked', why='w'), 'leaked; w'),
     (E.ScanError('axis 3 is out of range', mend='in_axes=0'), 'LN405; axis 3; in_axes=0'),
     # LN5xx

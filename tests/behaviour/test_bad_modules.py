@@ -197,7 +197,7 @@ def test_an_attribute_of_setup_read_unbound() -> None:
         def setup(self):
             self.layer = nn.Dense(3)
 
-    with pytest.raises(AttributeError, match=r'Later.*layer.*setup\(\).*apply\(\)'):
+    with pytest.raises(AttributeError, match=r'(?s)Later.*layer.*setup\(\).*apply\(\)'):
         Later().layer  # noqa: B018 - reading it is the mistake
 
 

@@ -16,7 +16,7 @@ from linnet.configurations import config
 from linnet.core import meta
 from linnet.core.abstract import check_shapes
 from linnet.core.filters import CollectionFilter, in_filter
-from linnet.core.ledger import check_closed_over, crossings
+from linnet.core.ledger import check_closed_over, crossings, read_only
 from linnet.core.materialize import initial_value
 from linnet.core.rng import Counts, LazyRng, fold
 from linnet.core.tracers import check_not_leaking, current_trace
@@ -26,7 +26,6 @@ from linnet.errors.randomness import InvalidRngError
 from linnet.errors.variables import (
     ApplyScopeInvalidVariablesTypeError,
     InvalidScopeError,
-    ModifyScopeVariableError,
     ScopeCollectionNotFound,
     ScopeParamNotFoundError,
     ScopeVariableNotFoundError,
@@ -399,7 +398,7 @@ class Scope:
         """
         self._check_valid()
         if not in_filter(self.root.mutable, col):
-            raise ModifyScopeVariableError(col, name, self.path_text)
+            raise read_only(self, col, name)
         if current_trace() is not self.root._trace:
             check_not_leaking(value, self, f'{col}/{name}')
         self.counts.ledger.written(col, self, name)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from linnet.errors.sharp_bits import ClosedOverWarning
+from linnet.errors.variables import ModifyScopeVariableError
 from linnet.sharp_bits import warn
 
 Path = tuple[str, ...]
@@ -161,3 +162,17 @@ def check_closed_over(scope: Any, kind: str) -> None:
                 where=scope.path_text,
             )
         )
+
+
+def read_only(scope: Any, col: str, name: str) -> ModifyScopeVariableError:
+    """The error for a variable that is written where its collection is read-only."""
+    boundary, mutable = scope.root.boundary, scope.root.mutable
+    held_by = ''
+    if boundary is not None and any(outer.is_mutable_collection(col) for outer in boundary.outer):
+        held_by = f'the condition of {boundary.name}' if boundary.asking else boundary.name
+    names = mutable if isinstance(mutable, (list, tuple, set, frozenset)) else ()
+    if isinstance(mutable, str):
+        names = (mutable,)
+    return ModifyScopeVariableError(
+        col, name, scope.path_text, mutable=map(str, names), held_by=held_by
+    )

@@ -87,4 +87,6 @@ class SharpBitWarning(Message, UserWarning):
     """
 
     def __str__(self) -> str:
-        return '. '.join(self._parts())  # Python puts the line of the program below
+        # One line, below which Python shows that of the program.
+        *parts, last = self._parts()
+        return ' '.join([*(part if part.endswith('?') else f'{part}.' for part in parts), last])

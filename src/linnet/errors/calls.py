@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from linnet.errors._base import LinnetError
@@ -148,6 +148,15 @@ class IncorrectPostInitOverrideError(LinnetError):
 
     def __init__(self, *, module_cls: object = '') -> None:
         name = _subject(module_cls)
+        init = vars(module_cls).get('__init__') if isinstance(module_cls, type) else None
+        if init is not None and not hasattr(init, '__wrapped__'):
+            super().__init__(
+                f'{name} has an __init__ of its own, which does not call super().__post_init__()',
+                why='a module is a dataclass, whose constructor is made from its fields',
+                mend=f'annotate the fields of {name} and drop __init__, or end it with '
+                'super().__post_init__()',
+            )
+            return
         super().__init__(
             f'{name} overrides __post_init__ without calling super().__post_init__()',
             why='the module was not made part of its parent',
@@ -339,6 +348,92 @@ class ModuleArgumentError(LinnetError):
                 mend='close over it, or jax.jit(fn, static_argnums=...) for its argument; to call '
                 f'it, nn.{name}(...)(x)',
             )
+
+
+class MissingAttributeError(LinnetError, AttributeError):
+    """A module was asked for an attribute that it does not have.
+
+    Wrong::
+
+        model.parameters()
+        model.train()
+
+    Right::
+
+        variables = model.init(key, x)
+        model.apply(variables, x, train=True, rngs={'dropout': key})
+
+    Reason: a module holds options. Parameters are outside, in the variables, and a mode such as
+    train is an argument. What ``setup`` makes exists inside ``init`` and ``apply`` only.
+    """
+
+    code = 'LN320'
+
+    def __init__(self, module: Any, name: str) -> None:
+        what = f'{class_name(module)!r} object has no attribute {name!r}'
+        AttributeError.__init__(self, what, name=name, obj=module)
+        self.what, self.why, self.mend, self.where = what, '', '', ''
+
+    def __str__(self) -> str:
+        # Hints are looked for when somebody reads the message: most are asked for by hasattr.
+        if self.obj is not None and not self.why:
+            self.why = '; '.join(filter(None, self._hints(self.obj, str(self.name))))
+        return super().__str__()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        str(self)  # the module is left behind
+        return super().__reduce__()
+
+    @staticmethod
+    def _hints(module: Any, name: str) -> Iterator[str]:
+        cls = type(module)
+        yield _ELSEWHERE.get(name, '') or did_you_mean(name, dir(module))
+        if module.scope is None:
+            yield (
+                'what setup() makes exists inside init() and apply() only, or on '
+                f'{cls.__name__}(...).bind(variables)'
+            )
+        elif 'setup' in vars(cls) and any('setup' in vars(base) for base in cls.__mro__[1:-3]):
+            yield f'setup() of {cls.__name__} may lack a call of super().setup()'
+
+
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ('params', 'parameters', 'state_dict', 'weights', 'named_parameters'),
+        'parameters are in what init(key, x) returns',
+    ),
+    **dict.fromkeys(('train', 'eval'), 'a mode is an argument: model.apply(variables, x, train)'),
+    **dict.fromkeys(('fit', 'predict', 'evaluate'), 'linnet.train.Trainer trains a model'),
+    **dict.fromkeys(('forward', 'call'), 'a module is run by model.apply(variables, x)'),
+    'register_buffer': "state is self.variable('state', name, init_fn)",
+}
+
+
+class VariableValueError(LinnetError, TypeError):
+    """A Variable was used as if it were its value.
+
+    Wrong::
+
+        count = self.variable('state', 'count', lambda: 0)
+        y = count + 1
+
+    Right::
+
+        count = self.variable('state', 'count', lambda: 0)
+        y = count.value + 1
+
+    Reason: ``variable`` returns a handle on a place in the variables, so that ``.value`` can be
+    written as well as read. ``param`` returns the value itself, which nothing changes.
+    """
+
+    code = 'LN321'
+
+    def __init__(self, message: str, *, line: str = '') -> None:
+        super().__init__(
+            f'a Variable was used as its value{f" in `{line}`" if line else ""}: {message}',
+            why='self.variable returns a handle on the value',
+            mend='variable.value',
+        )
 
 
 class ParentError(LinnetError, TypeError, ValueError):

@@ -76,7 +76,9 @@ class SetAttributeFrozenModuleError(LinnetError):
         super().__init__(
             f'cannot set {name}.{attr_name} = {brief(attr_val)}: the module is frozen',
             why='attributes are set at construction and in setup() only',
-            mend=f'model.clone({attr_name}=...), or self.variable(...) for state that changes',
+            mend=f'{attr_name} = ... in a method that is @nn.compact, or set it in setup()'
+            if hasattr(attr_val, '_plan')
+            else f'model.clone({attr_name}=...), or self.variable(...) for state that changes',
         )
 
 
@@ -286,18 +288,23 @@ class BindingError(LinnetError, ValueError):
 
 
 class InvalidInitializerError(LinnetError, TypeError):
-    """An initializer returned a function: its factory was not called.
+    """An initializer is no function of its arguments, or one whose factory was not called.
 
     Wrong::
 
         nn.Dense(3, kernel_init=nn.initializers.lecun_normal)
+        self.param('w', jnp.zeros, (3,))
+        self.variable('state', 'n', 0)
 
     Right::
 
         nn.Dense(3, kernel_init=nn.initializers.lecun_normal())
+        self.param('w', nn.initializers.zeros, (3,))
+        self.variable('state', 'n', lambda: 0)
 
-    Reason: most names in ``initializers`` make an initializer, ``init(key, shape, dtype)``, from
-    options; ``zeros`` and ``ones`` are initializers themselves.
+    Reason: an initializer of a parameter is called with a key first, one of a variable without.
+    Most names in ``initializers`` make an initializer, ``init(key, shape, dtype)``, from options;
+    ``zeros`` and ``ones`` are initializers themselves.
     """
 
     code = 'LN318'
@@ -315,3 +322,35 @@ class InvalidInitializerError(LinnetError, TypeError):
             why='it is a factory of initializers and was not called',
             mend=f'{param_name}_init={name or "initializer"}()',
         )
+
+    @classmethod
+    def not_callable(cls, name: str, value: object, *, keyed: bool) -> InvalidInitializerError:
+        """A value was given in place of a function that makes it."""
+        error = cls(name)
+        error.what = f'the initializer of {name!r} is {described(value)}, not a function'
+        error.why = 'it makes the first value when there is none yet'
+        error.mend = 'lambda key: value' if keyed else 'lambda: value'
+        error.args = (error.what,)
+        return error
+
+    @classmethod
+    def wrong_arguments(
+        cls, name: str, initializer: object, given: Iterable[object], *, keyed: bool
+    ) -> InvalidInitializerError:
+        """An initializer does not take the arguments that it gets."""
+        error = cls(name)
+        function = getattr(initializer, '__name__', type(initializer).__name__)
+        arguments = ', '.join([*(['key'] if keyed else []), *map(brief, given)])
+        error.what = f'the initializer of {name!r} was called as {function}({arguments})'
+        error.why = (
+            'a parameter is made from a key, and what follows the initializer: a shape is one tuple'
+            if keyed
+            else 'a variable is made without a key, of what follows the initializer'
+        )
+        error.mend = (
+            f"self.param('{name}', nn.initializers.normal(), (3, 4)), or lambda key: ..."
+            if keyed
+            else f"self.variable(col, '{name}', jnp.zeros, (3, 4)); self.make_rng() draws a key"
+        )
+        error.args = (error.what,)
+        return error

@@ -95,8 +95,19 @@ class InvalidRngError(LinnetError, ValueError):
         return cls(
             f'rngs is {described(value)}, neither one key nor a dict from stream to key',
             why=f'it is an array of {count} keys, not one key' if count is not None else '',
-            mend="rngs={'params': key, 'dropout': other_key}",
+            mend=_key_mend(value),
         )
+
+
+def _key_mend(value: Any) -> str:
+    """The line that makes a key of what was given in its place."""
+    if callable(value):
+        return f'{getattr(value, "__name__", "jax.random.key")}(0), which makes a key'
+    if isinstance(value, int):
+        return f'jax.random.key({value}), or rngs={{"dropout": jax.random.key({value})}}'
+    if hasattr(value, 'shape') and _number_of_keys(value) is None:
+        return 'model.init(key, x), the key first; or rngs={"dropout": key}'
+    return "rngs={'params': key, 'dropout': other_key}"
 
 
 def _number_of_keys(value: Any) -> int | None:

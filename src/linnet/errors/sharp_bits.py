@@ -84,6 +84,24 @@ class UnreadParametersWarning(SharpBitWarning):
     code = 'LN251'
 
 
+class OptimizedStateWarning(SharpBitWarning):
+    """The optimiser was given collections beside the parameters, and would change them.
+
+    Wrong::
+
+        TrainState.create(apply_fn=model.apply, params=variables, tx=tx)
+
+    Right::
+
+        TrainState.create(apply_fn=model.apply, params=variables['params'], tx=tx)
+
+    Reason: running statistics have no gradient of use. Weight decay and momentum would change them
+    all the same, and their new values, which ``apply`` returns, would be lost.
+    """
+
+    code = 'LN257'
+
+
 class UnknownCollectionWarning(SharpBitWarning):
     """``mutable`` names a collection that does not exist, and one of a similar name does.
 
@@ -233,6 +251,28 @@ class SameInstanceWarning(SharpBitWarning):
     """
 
     code = 'LN353'
+
+
+class UncalledModuleWarning(SharpBitWarning):
+    """``__call__`` returned a submodule in place of what calling it gives.
+
+    Wrong::
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)
+
+    Right::
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(x)
+
+    Reason: making a layer and calling it are two steps. A layer that is never called makes no
+    parameters, and ``init`` succeeds without them.
+    """
+
+    code = 'LN354'
 
 
 class ClosedOverWarning(SharpBitWarning):

@@ -95,6 +95,7 @@ class TracedFlagError(LinnetError, jax.errors.TracerBoolConversionError):
         transform: str = '',
         static: Sequence[int] = (),
         parameters: Sequence[str] = (),
+        by_keyword: bool = False,
     ) -> None:
         thing = name or 'a value'
         self.what = (
@@ -103,7 +104,11 @@ class TracedFlagError(LinnetError, jax.errors.TracerBoolConversionError):
         if calls:
             self.what += f', which calls {listing(calls)}'
         self.why = 'a condition of Python decides which program is traced'
-        self.mend = f"jax.jit(fn, static_argnames='{name or 'train'}'), or jnp.where / nn.cond"
+        self.mend = (
+            f"jax.jit(fn, static_argnames='{name}')"
+            if name
+            else 'jnp.where(condition, a, b), or nn.cond; a flag is made static in jax.jit'
+        )
         self.where = ''
         position = parameters.index(name) if name in parameters else None
         if transform and position is not None:
@@ -112,8 +117,34 @@ class TracedFlagError(LinnetError, jax.errors.TracerBoolConversionError):
                 f'{transform} traces all arguments but those of static_argnums={tuple(static)}, '
                 f'in which self is 0; {", ".join([*counted, f"{name} is {position}"])}'
             )
-            self.mend = f'{transform}(..., static_argnums=({position},))'
+            position_only = f', with {name} given by position' if by_keyword else ''
+            self.mend = f'{transform}(..., static_argnums=({position},)){position_only}'
         Exception.__init__(self, self.what)
+
+
+class UnboundAxisError(LinnetError, NameError):
+    """A name of an axis was used where no transform has mapped an axis of that name.
+
+    Wrong::
+
+        nn.BatchNorm(use_running_average=False, axis_name='batch')      # and no vmap around
+
+    Right::
+
+        jax.vmap(lambda x: model.apply(variables, x), axis_name='batch')
+
+    Reason: ``axis_name`` averages over an axis that ``vmap``, ``pmap`` or ``shard_map`` maps, and
+    that was given the name there. ``init`` leaves it out of account.
+    """
+
+    code = 'LN407'
+
+    def __init__(self, axis: str) -> None:
+        super().__init__(
+            f'there is no mapped axis of the name {axis!r} here',
+            why='a transform around must have given an axis this name',
+            mend=f'jax.vmap(..., axis_name={axis!r}), or leave axis_name out',
+        )
 
 
 class TransformTargetError(LinnetError):

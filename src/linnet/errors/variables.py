@@ -31,7 +31,9 @@ class ScopeParamNotFoundError(LinnetError):
         super().__init__(
             f'parameter {param_name!r} is not in the variables given',
             why=sentences(
-                f"'params' holds {listing(known)} there.", did_you_mean(param_name, known)
+                f"'params' holds {listing(known)} there.",
+                did_you_mean(param_name, known),
+                '' if known else 'init makes what its method calls.',
             ),
             mend='variables = model.init(key, x); model.apply(variables, x)',
             where=scope_path,
@@ -215,29 +217,57 @@ class ModifyScopeVariableError(LinnetError):
 
     code = 'LN205'
 
-    def __init__(self, col: str, variable_name: str, scope_path: str) -> None:
+    def __init__(
+        self,
+        col: str,
+        variable_name: str,
+        scope_path: str,
+        *,
+        mutable: Iterable[str] = (),
+        held_by: str = '',
+    ) -> None:
         stats = ', or use_running_average=True' if col == 'batch_stats' else ''
+        why = sentences('mutable does not name the collection.', did_you_mean(col, mutable))
+        mend = f"y, updates = model.apply(variables, x, mutable=['{col}']){stats}"
+        if held_by:
+            why, mend = _held_mend(held_by, col)
         super().__init__(
             f'cannot change variable {variable_name!r}: its collection {col!r} is read-only '
-            'in this apply',
-            why='mutable does not name the collection',
-            mend=f"y, updates = model.apply(variables, x, mutable=['{col}']){stats}",
+            f'{f"inside {held_by}" if held_by else "in this apply"}',
+            why=why.rstrip('.'),
+            mend=mend,
             where=scope_path,
         )
 
 
+def _held_mend(transform: str, col: str) -> tuple[str, str]:
+    """Why a transform lets a collection that is mutable outside be read only, and what lets it."""
+    if transform.startswith('the condition'):
+        return 'whether to go on is asked without changing anything', 'change it in the body'
+    option = {
+        'nn.map_variables': 'mutable=True',
+        'nn.while_loop': f"carry_variables='{col}'",
+        'nn.scan': f"variable_carry='{col}'",
+    }.get(transform, f"variables=True, or variable_axes={{'{col}': 0}}")
+    return f'{transform} was not told that it changes', f'{transform}(..., {option})'
+
+
 class ImmutableVariableError(LinnetError):
-    """A variable or mapping was changed that is frozen.
+    """A list in an attribute of a module was changed.
 
     Wrong::
 
-        variables['params']['kernel'] = kernel       # a FrozenDict
+        def setup(self):
+            self.layers = []
+            self.layers.append(nn.Dense(3))
 
     Right::
 
-        variables = variables.copy({'params': {**variables['params'], 'kernel': kernel}})
+        def setup(self):
+            self.layers = [nn.Dense(3) for _ in range(2)]
 
-    Reason: what several owners may share does not change under them; make a new one.
+    Reason: a module is frozen, with what it holds: a list becomes a tuple as it is assigned, and
+    the modules in it get their names then. Make the whole list first.
     """
 
     code = 'LN206'

@@ -259,6 +259,8 @@ class LayerNorm(Module):
             MaskError: ``mask`` does not broadcast to ``x``.
         """
         check_array(x)
+        axes = _canonicalize_axes(x.ndim, self.reduction_axes)
+        warn_if_single(self, x.shape, axes, 'an example of one feature has nothing to normalise')
         mean, var = _stats(self, x, self.reduction_axes, mask, self.axis_name)
         return _finish(self, x, mean, var, self.reduction_axes, self.feature_axes)
 

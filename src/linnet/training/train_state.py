@@ -17,6 +17,8 @@ import jax
 from linnet import struct
 from linnet._frozen_dict import FrozenDict
 from linnet.errors.data import TrainStateError
+from linnet.errors.sharp_bits import OptimizedStateWarning
+from linnet.sharp_bits import warn
 
 if TYPE_CHECKING:
     import optax
@@ -88,6 +90,13 @@ class TrainState(struct.PyTreeNode):
             tx: the optimiser.
             **kwargs: the fields that a subclass adds.
         """
+        if isinstance(params, Mapping) and {'params', 'batch_stats'} <= params.keys():
+            warn(
+                OptimizedStateWarning(
+                    "params holds 'batch_stats' beside 'params', which the optimiser would change",
+                    mend="TrainState.create(..., params=variables['params'], ...)",
+                )
+            )
         return cls(
             step=0,
             apply_fn=apply_fn,
@@ -123,12 +132,20 @@ def _update(
     except (TypeError, ValueError) as error:
         plain = _thawed((grads, params, opt_state))
         if message := _mismatch(tx, *plain):
-            mend = 'if params are new: state.replace(params=params, opt_state=tx.init(params))'
-            raise TrainStateError(message, mend=mend) from error
+            raise TrainStateError(message, mend=_mend(grads)) from error
         if _same_structure(plain, (grads, params, opt_state)):
             raise
     new_params, new_opt_state = _step(tx, *plain)
     return _like(params, new_params), _like(opt_state, new_opt_state)
+
+
+def _mend(grads: Any) -> str:
+    """The line that probably puts the parts right."""
+    if isinstance(grads, Mapping) and 'params' in grads:
+        return "grads=grads['params']"
+    if isinstance(grads, tuple):
+        return 'value, grads = jax.value_and_grad(loss, has_aux=...)(params)'
+    return 'if params are new: state.replace(params=params, opt_state=tx.init(params))'
 
 
 def _step(

@@ -63,6 +63,7 @@ class Boundary:
         self.outer, self._places = _outermost(leaves)
         self.name = name
         self._sliced = sliced
+        self.asking = False  # a condition runs, which may not change anything
         self.static_argnums: tuple[int, ...] | None = None  # as the user counts them
         self._out = out
         writable: Filter = False

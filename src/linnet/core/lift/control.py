@@ -90,7 +90,10 @@ def while_loop(
         i, carried, carry = state
         nothing = [False] * len(edge.outer)
         inner = edge.enter((carried, constant, shared), keys(i), mutable=nothing)
-        return cond_fn(edge.arranged(inner), carry)
+        edge.asking = True
+        go_on = cond_fn(edge.arranged(inner), carry)
+        edge.asking = False
+        return go_on
 
     def step(state: Any) -> Any:
         i, carried, carry = state

@@ -10,6 +10,7 @@ from linnet.core import materialize
 from linnet.core.filters import CollectionFilter, DenyList
 from linnet.core.scope import Scope
 from linnet.core.scope import bind as bind_scope
+from linnet.errors.calls import MissingAttributeError
 from linnet.ids import uuid
 from linnet.linen.module import binding, entry
 from linnet.linen.module.plan import plan_class
@@ -83,14 +84,7 @@ class Module(VariableMethods):
         binding.try_setup(self)
         if name in self.__dict__:
             return self.__dict__[name]
-        hint = (
-            f'; what setup() makes exists inside init() and apply() only, '
-            f'or on {type(self).__name__}(...).bind(variables)'
-            if self.scope is None
-            else ''
-        )
-        message = f'{type(self).__name__!r} object has no attribute {name!r}{hint}'
-        raise AttributeError(message, name=name, obj=self)
+        raise MissingAttributeError(self, name)
 
     def __dir__(self) -> Iterable[str]:
         """Also names what ``setup`` makes."""
@@ -130,6 +124,10 @@ class Module(VariableMethods):
         >>> list(MLP().init(jax.random.key(0), jnp.ones((2, 3)))['params'])
         ['layers_0', 'layers_1']
         """
+
+    def _try_setup(self) -> None:
+        """Runs ``setup`` if it has not run; programs call it before they read an attribute."""
+        binding.try_setup(self)
 
     # Copies.
 

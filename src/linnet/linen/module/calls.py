@@ -131,7 +131,10 @@ def _guarded_setup(
     try:
         return run_interceptors(fun, module, *args, **kwargs)
     except Exception as error:
-        locate(error, module, args)
+        better = improved(error, fun, module, args, kwargs)
+        locate(better or error, module, args)
+        if better is not None:
+            raise better.with_traceback(error.__traceback__) from None
         raise
     finally:
         if not outer:

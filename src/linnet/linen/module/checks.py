@@ -20,7 +20,7 @@ from linnet import _compat
 from linnet.core.filters import CollectionFilter
 from linnet.core.scope import Scope
 from linnet.core.tracers import current_trace
-from linnet.errors._suggest import listing, near
+from linnet.errors._suggest import did_you_mean, listing, near
 from linnet.errors.sharp_bits import (
     ManyShapesWarning,
     PathCollisionWarning,
@@ -29,6 +29,7 @@ from linnet.errors.sharp_bits import (
     SownAgainWarning,
     StateRestartedWarning,
     StreamFallbackWarning,
+    UncalledModuleWarning,
     UnknownCollectionWarning,
     UnreadParametersWarning,
 )
@@ -90,9 +91,11 @@ def begin(module: Any, scope: Scope, args: tuple[Any, ...]) -> None:
         _note_shapes(module, args)
 
 
-def end(module: Any, scope: Scope) -> None:
-    """Judges a call of ``init`` or ``apply`` that has ended well."""
+def end(module: Any, scope: Scope, fn: Any, result: Any) -> None:
+    """Judges a call of ``init`` or ``apply`` that has ended well, and what ``fn`` returned."""
     ledger, where = scope.counts.ledger, f'/ ({type(module).__name__})'
+    if isinstance(result, ModuleBase) and getattr(fn, '__name__', '') == '__call__':
+        _warn_of_uncalled(result, where)
     if ledger.fallbacks:
         _check_streams(scope)
     if ledger.collisions:
@@ -107,6 +110,17 @@ def end(module: Any, scope: Scope) -> None:
     _check_mutable(scope, where)
     if 'params' in ledger.given:
         _check_unread(module, scope, where)
+
+
+def _warn_of_uncalled(result: Any, where: str) -> None:
+    cls = type(result).__name__
+    warn(
+        UncalledModuleWarning(
+            f'__call__ returned the module {cls}, which is not what calling it gives',
+            mend=f'nn.{cls}(...)(x)',
+            where=where,
+        )
+    )
 
 
 def _check_streams(scope: Scope) -> None:
@@ -144,7 +158,7 @@ def _check_restarted(ledger: Any, where: str) -> None:
                 StateRestartedWarning(
                     f'{col!r} was not passed to apply, so {place} made it anew and changed it; '
                     'in the next call it begins anew again',
-                    why='apply keeps nothing from call to call',
+                    why=did_you_mean(col, ledger.given) or 'apply keeps nothing from call to call',
                     mend=f"model.apply({{'params': params, '{col}': {col}}}, ...), of the last "
                     'step or of init',
                     where=where,

@@ -186,7 +186,7 @@ def _on_scope(
         checks.begin(module, scope, args)
         with observing(*observers):
             y = fn(module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
-        checks.end(module, scope)
+        checks.end(module, scope, fn, y)
         return y
 
     return mutable, run

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from linnet.core.scope import Scope, Variable
 from linnet.errors.modules import BindingError, InvalidInitializerError, NameInUseError
 from linnet.linen.module import binding
+from linnet.linen.module.mistakes import initializer_mistake
 from linnet.linen.module.state import ModuleBase
 from linnet.typing import PRNGKey, VariableDict
 
@@ -58,7 +59,11 @@ class VariableMethods(ModuleBase):
             ScopeParamNotFoundError, ScopeCollectionNotFound: no such parameter was passed in.
         """
         scope = self._declare('param', name, 'params')
-        value = scope.param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+        try:
+            value = scope.param(name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+        except TypeError as error:
+            mistake = initializer_mistake(name, init_fn, init_args, init_kwargs, keyed=True)
+            raise mistake or error from None
         if callable(value) and not hasattr(value, 'shape'):
             raise InvalidInitializerError(name, initializer=init_fn, value=value)
         self._state.children[name] = 'params'
@@ -105,7 +110,11 @@ class VariableMethods(ModuleBase):
         2
         """
         scope = self._declare('variable', name, col)
-        variable = scope.variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+        try:
+            variable = scope.variable(col, name, init_fn, *init_args, unbox=unbox, **init_kwargs)
+        except TypeError as error:
+            mistake = initializer_mistake(name, init_fn, init_args, init_kwargs, keyed=False)
+            raise mistake or error from None
         self._state.children[name] = col
         return variable
 
