@@ -24,7 +24,7 @@ HEAVY = 'matplotlib optax orbax rich sklearn tensorboardX tensorflow yaml'.split
 USED = {
     'linnet.core.lift': 'Out',
     'linnet.core.scope': """
-        CollectionFilter LazyRng MutableVariableDict VariableDict _is_valid_rng
+        CollectionFilter FrozenDict LazyRng MutableVariableDict VariableDict _is_valid_rng
     """,
     'linnet.cursor': '_traverse_tree',
     'linnet.linen.linear': """

@@ -17,7 +17,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from linnet._frozen_dict import unfreeze
+from linnet._frozen_dict import FrozenDict, freeze, unfreeze
 from linnet.configurations import config
 from linnet.core import materialize
 from linnet.core._scope import Scope, no_flag
@@ -48,6 +48,7 @@ __all__ = [
     'CollectionFilter',
     'DenyList',
     'Filter',
+    'FrozenDict',
     'FrozenVariableDict',
     'LazyRng',
     'MutableVariableDict',
@@ -59,6 +60,7 @@ __all__ = [
     'bind',
     'config',
     'filter_to_set',
+    'freeze',
     'group_collections',
     'in_filter',
     'init',

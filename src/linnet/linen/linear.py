@@ -17,6 +17,8 @@ from linnet.linen._shapes import canonicalize_tuple as _canonicalize_tuple  # no
 from linnet.linen._shapes import conv_dimension_numbers as _conv_dimension_numbers  # noqa: F401
 from linnet.linen._shapes import normalize_axes as _normalize_axes  # noqa: F401
 from linnet.linen.dtypes import promote_dtype as promote_dtype
+from linnet.linen.module.base import Module as Module
+from linnet.linen.module.decorators import compact as compact
 from linnet.typing import Array as Array
 from linnet.typing import ConvGeneralDilatedT as ConvGeneralDilatedT
 from linnet.typing import DotGeneralT as DotGeneralT

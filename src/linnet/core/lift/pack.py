@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups
+from linnet.core.rng import LazyRng
 
 
 def pack(
@@ -50,3 +53,13 @@ def pack(
         return y
 
     return wrapper
+
+
+def tree_map_rngs(fn: Callable[[Any], Any], tree: Any) -> Any:
+    """Applies a function to each key in groups of keys, as ``rng_groups`` of :func:`pack`.
+
+    Args:
+        fn: from a key to a key.
+        tree: any tree of keys.
+    """
+    return jax.tree_util.tree_map(fn, tree, is_leaf=lambda x: isinstance(x, LazyRng))

@@ -1,5 +1,8 @@
 """The module system: the class :class:`Module` and what works on modules."""
 
+from linnet._frozen_dict import FrozenDict as FrozenDict
+from linnet.core.filters import CollectionFilter as CollectionFilter
+from linnet.core.filters import DenyList as DenyList
 from linnet.core.scope import Scope as Scope
 from linnet.core.scope import Variable as Variable
 from linnet.linen.module.base import Module as Module
@@ -37,4 +40,7 @@ from linnet.linen.module.trees import freeze_attribute as _freeze_attr  # noqa: 
 from linnet.linen.module.trees import suffixed_leaves as _get_suffix_value_pairs  # noqa: F401
 from linnet.linen.module.variables import tuple_init as tuple_init
 from linnet.linen.module.variables import tuple_reduce as tuple_reduce
+from linnet.typing import FrozenVariableDict as FrozenVariableDict
+from linnet.typing import PRNGKey as PRNGKey
+from linnet.typing import RNGSequences as RNGSequences
 from linnet.typing import VariableDict as VariableDict

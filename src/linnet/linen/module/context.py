@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from linnet.configurations import config
 from linnet.linen.module.state import ModuleBase
 
-
 Args = tuple[Any, ...]
 Kwargs = dict[str, Any]
 NextGetter = Callable[..., Any]

@@ -1,5 +1,11 @@
 """Lifted transforms: what JAX does to functions, done to modules."""
 
+from linnet._frozen_dict import FrozenDict as FrozenDict
+from linnet.core.filters import CollectionFilter as CollectionFilter
+from linnet.core.filters import PRNGSequenceFilter as PRNGSequenceFilter
+from linnet.core.scope import Scope as Scope
+from linnet.core.scope import Variable as Variable
+from linnet.linen.module.base import Module as Module
 from linnet.linen.transforms.autodiff import custom_vjp as custom_vjp
 from linnet.linen.transforms.autodiff import grad as grad
 from linnet.linen.transforms.autodiff import jvp as jvp
@@ -12,6 +18,7 @@ from linnet.linen.transforms.control import cond as cond
 from linnet.linen.transforms.control import switch as switch
 from linnet.linen.transforms.control import while_loop as while_loop
 from linnet.linen.transforms.methods import HashableProxy as _HashableProxy  # noqa: F401
+from linnet.linen.transforms.methods import TransformTarget as TransformTarget
 from linnet.linen.transforms.methods import fork_rngs as fork_rngs
 from linnet.linen.transforms.own import decorator_lift_transform as decorator_lift_transform
 from linnet.linen.transforms.own import (
@@ -31,3 +38,5 @@ from linnet.linen.transforms.variables import add_metadata_axis as add_metadata_
 from linnet.linen.transforms.variables import fold_rngs as fold_rngs
 from linnet.linen.transforms.variables import map_variables as map_variables
 from linnet.linen.transforms.variables import named_call as named_call
+from linnet.typing import InOutAxis as InOutAxis
+from linnet.typing import InOutScanAxis as InOutScanAxis

@@ -323,6 +323,7 @@ def fork_rngs(module: Any) -> Iterator[None]:
         scope.rngs = outer
 
 
+TransformTarget = type[Module] | Callable[..., Any]
 Methods = str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None
 
 
