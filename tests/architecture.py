@@ -77,6 +77,8 @@ PAGE = {
         linnet.checks.numbers linnet.checks.randomness linnet.checks.state
         linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
         linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.check linnet.cli.run
+        linnet.cli._edits linnet.cli._scopes linnet.cli._python_source linnet.cli._requirements
+        linnet.cli._notebook linnet.cli._files linnet.cli.migrate
         linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays

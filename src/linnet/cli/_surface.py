@@ -6,6 +6,7 @@ imported when one is made.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from types import ModuleType
@@ -18,14 +19,14 @@ _BY_PYTHON = 'run this program by python, with flax installed'
 
 # What belongs to Flax, and neither to Linen nor to what goes with it.
 _OUTSIDE = {
-    'nnx': ('NNX is outside of Linnet, which is the whole of Flax Linen', _BY_PYTHON),
-    'experimental.nnx': ('NNX is outside of Linnet, which is the whole of Flax Linen', _BY_PYTHON),
+    'nnx': ('NNX is outside of Linnet, which is the whole of Flax Linen.', _BY_PYTHON),
+    'experimental.nnx': ('NNX is outside of Linnet, which is the whole of Flax Linen.', _BY_PYTHON),
     'nn': (
-        'flax.nn is what came before Linen, and Flax itself has dropped it',
+        'flax.nn is what came before Linen, and Flax itself has dropped it.',
         'write the model with flax.linen, its successor',
     ),
     'optim': (
-        'flax.optim is what came before optax, and Flax itself has dropped it',
+        'flax.optim is what came before optax, and Flax itself has dropped it.',
         'take the optimiser from optax, and flax.training.train_state.TrainState',
     ),
 }
@@ -48,6 +49,7 @@ def module(path: str) -> ModuleType | None:
         return None
 
 
+@functools.cache
 def lacking(path: str) -> NotInLinnetError | None:
     """Returns the error about the first name in ``flax.<path>`` that Linnet lacks, or None.
 
@@ -84,3 +86,14 @@ def describe(path: str) -> NotInLinnetError:
     known = {name for name in dir(holder) if not name.startswith('_')}
     known |= {info.name for info in pkgutil.iter_modules(getattr(holder, '__path__', []))}
     return NotInLinnetError(f'flax.{path}', known=sorted(known))
+
+
+def sentence(lack: NotInLinnetError) -> str:
+    """Returns what an error says in one line, for a list.
+
+    >>> sentence(lacking('linen.Dens'))
+    "flax.linen.Dens: Linnet has no such name. Did you mean 'Dense'?"
+    """
+    name = str(lack.name)
+    known = name.removeprefix('flax.') in _OUTSIDE
+    return f'{name}: {"" if known else "Linnet has no such name. "}{lack.why}'.rstrip()

@@ -11,9 +11,10 @@ import click
 from linnet.cli import _surface
 from linnet.cli.check import check
 from linnet.cli.explain import explain
+from linnet.cli.migrate import migrate
 from linnet.cli.run import run
 
-COMMANDS = [check, explain, run]
+COMMANDS = [check, explain, migrate, run]
 
 
 @click.group(invoke_without_command=True, context_settings={'help_option_names': ['-h', '--help']})
