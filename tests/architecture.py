@@ -31,8 +31,9 @@ PAGE = {
         linnet.typing
     """,
     'core': """
-        linnet.core._deferred linnet.core._init_table linnet.core.materialize
-        linnet.core.watching linnet.core.abstract linnet.core.axes_scan linnet.core.filters
+        linnet.core._deferred linnet.core._init_table linnet.core._init_kinds
+        linnet.core.watching linnet.core.materialize linnet.core.abstract
+        linnet.core.axes_scan linnet.core.filters
         linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval
         linnet.core.ledger linnet.core.rng linnet.core.spmd linnet.core.tracers
         linnet.core.variables linnet.core._scope

@@ -36,6 +36,9 @@ class Operation:
 
     __slots__ = ('inputs', 'params', 'primitive', 'results')
 
+    run_all: Callable[[Sequence[Any]], None] | None = None
+    """How all operations of a class run together, where they do."""
+
     def __init__(self, primitive: Any, inputs: Sequence[Any], params: dict[str, Any]) -> None:
         self.primitive = primitive
         self.inputs = inputs
@@ -101,7 +104,8 @@ class _DeferringTrace(_compat.Trace):
         """Runs a function over the devices of a mesh, at once."""
         with _compat.set_current_trace(_compat.eval_trace):
             inputs = [known(x) for x in tracers]
-            return _compat.eval_trace.process_shard_map(primitive, fun, inputs, *args, **params)
+            process = _compat.eval_trace.process_shard_map  # type: ignore[attr-defined]
+            return process(primitive, fun, inputs, *args, **params)
 
 
 _trace = _DeferringTrace()
@@ -121,11 +125,12 @@ class DeferredArray(_compat.Tracer):
         """The array itself."""
         if self.operation.results is None:
             evaluate([self.operation])
-        return self.operation.results[self.index]
+        results: Any = self.operation.results
+        return results[self.index]
 
     def to_concrete_value(self) -> Any:
         """The array itself, or ``None`` where JAX asks without wanting to know."""
-        frame = sys._getframe(1)
+        frame: Any = sys._getframe(1)
         for _ in range(4):
             if frame.f_code in _compat.asks_idly:
                 return None
@@ -143,6 +148,11 @@ def _looks(name: str) -> Callable[..., Any]:
     return method
 
 
+def _looked_at(name: str) -> property:
+    """A property of the array itself."""
+    return property(lambda self: getattr(self.full_lower(), name))
+
+
 for _name in (
     '__array__ __bool__ __complex__ __dlpack__ __float__ __format__ __hex__ __index__ __int__ '
     '__oct__ __reduce__ __repr__ __str__ addressable_data block_until_ready copy_to_host_async '
@@ -153,7 +163,7 @@ for _name in (
     'addressable_shards committed device global_shards is_fully_addressable is_fully_replicated '
     'sharding traceback'
 ).split():
-    setattr(DeferredArray, _name, property(lambda x, n=_name: getattr(x.full_lower(), n)))
+    setattr(DeferredArray, _name, _looked_at(_name))
 
 
 class _State(threading.local):
@@ -204,11 +214,11 @@ def known(x: Any) -> Any:
 def evaluate(wanted: Sequence[Operation]) -> None:
     """Runs operations, and those that they need."""
     order = _in_order(wanted)
-    together = [operation for operation in order if type(operation) is not Operation]
+    order.reverse()
     with undeferred():
-        if together:
-            type(together[0]).run_all(together)  # type: ignore[attr-defined]
-        order.reverse()
+        for kind in {type(operation) for operation in order}:
+            if kind.run_all is not None:
+                kind.run_all([operation for operation in order if type(operation) is kind])
         while order:
             operation = order.pop()
             if operation.results is None:

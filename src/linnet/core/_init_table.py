@@ -54,7 +54,7 @@ class Coefficients(NamedTuple):
     after: Any = 1.0
 
 
-_TYPES = Coefficients(*[np.float32] * 2, *[np.bool_] * 2, *[np.float32] * 4)
+_TYPES = (*[np.float32] * 2, *[np.bool_] * 2, *[np.float32] * 4)
 
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -123,9 +123,9 @@ def fill(
     owner = np.repeat(np.arange(len(sizes)), counts)
     first = np.cumsum(counts) - counts
     start = ((np.arange(len(owner)) - first[owner]) * width).astype(np.uint32)
-    columns = Coefficients(
-        *(np.array(c, t) for c, t in zip(zip(*coefficients, strict=True), _TYPES, strict=True))
-    )
+    columns: list[np.ndarray] = [
+        np.array(c, t) for c, t in zip(zip(*coefficients, strict=True), _TYPES, strict=True)
+    ]
     blocks = _blocks(keys, owner, start, columns, rows, width)
     block, at = np.empty(0, np.float32), 0
     for size in sizes:
@@ -144,7 +144,7 @@ def _blocks(
     keys: np.ndarray,
     owner: np.ndarray,
     start: np.ndarray,
-    columns: Coefficients,
+    columns: Sequence[np.ndarray],
     rows: int,
     width: int,
 ) -> Iterator[np.ndarray]:
@@ -153,7 +153,7 @@ def _blocks(
     for at in range(0, len(owner), rows):
         chosen = np.resize(owner[at : at + rows], rows)  # the last block repeats rows
         starts = np.resize(start[at : at + rows], rows)
-        picked = Coefficients(*(column[chosen] for column in columns))
+        picked = Coefficients._make(column[chosen] for column in columns)
         blocks.append(_fill(keys[chosen], starts, picked, width=width))
         if len(blocks) > 1:
             yield np.asarray(blocks.pop(0)).reshape(-1)

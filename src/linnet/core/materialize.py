@@ -14,19 +14,18 @@ The flag ``linnet_fast_init`` (environment: ``LINNET_FAST_INIT=0``) turns all of
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
-from jax.nn import initializers
 
 from linnet import _compat
 from linnet.configurations import config
-from linnet.core import _deferred, _init_table
+from linnet.core import _deferred, _init_kinds, _init_table
 from linnet.core._deferred import DeferredArray, Operation
 from linnet.core._init_table import Coefficients
+from linnet.core.watching import watching
 
 
 def run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -71,6 +70,8 @@ def _may_defer(args: Any, kwargs: Any) -> bool:
         and _compat.current_trace() is _compat.eval_trace
         and not any(getattr(jax.config, name) for name in _DEBUGGING)
         and all(getattr(jax.config, name) in (None, 'allow') for name in _GUARDS)
+        and watching.make_root is None
+        and watching.on_attention is None
         and _compat.outside_of_meshes()
         and not any(map(_is_committed, jax.tree_util.tree_leaves((args, kwargs))))
     )
@@ -149,10 +150,10 @@ class _Request(Operation):
         self.content = content
 
     @staticmethod
-    def run_all(requests: Sequence[Operation]) -> None:
+    def run_all(requests: Sequence[_Request]) -> None:
         """Fills the parameters of all requests."""
-        drawn = [r for r in requests if type(r) is _Request and type(r.content) is Coefficients]
-        made = [r for r in requests if type(r) is _Request and type(r.content) is not Coefficients]
+        drawn = [r for r in requests if type(r.content) is Coefficients]
+        made = [r for r in requests if type(r.content) is not Coefficients]
         for request in made:
             filled = np.full(request.shape, request.content, request.content.dtype)
             request.finish((jax.device_put(filled),))
@@ -187,37 +188,16 @@ def initial_value(init_fn: Callable[..., Any], key: Any, *args: Any, **kwargs: A
 def _request(
     init_fn: Any, fold: _Fold, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> _Request | None:
-    """A request for what an initialiser gives, if it is one of JAX's and draws float32 numbers."""
-    parse = _PARSERS.get(getattr(init_fn, '__code__', None))
-    if parse is None or kwargs or not 1 <= len(args) <= 2 or not _is_usual(fold.base):
+    """A request for what an initialiser gives, where a table fills it."""
+    if kwargs or not 1 <= len(args) <= 2 or not _is_usual(fold.base):
         return None
-    default = (init_fn.__defaults__ or (None,))[0]
-    dtype = args[1] if len(args) == 2 and args[1] is not None else default
-    try:
-        shape = tuple(operator.index(size) for size in args[0])
-        is_float32 = np.dtype(jax.dtypes.canonicalize_dtype(dtype or float)) == np.float32
-    except TypeError:
-        return None
-    if not is_float32 or min(shape, default=0) < 0 or np.prod(shape, dtype=float) >= 2**32:
-        return None
-    content = parse(_Arguments(init_fn), shape)
-    if content is None or (type(content) is Coefficients and not _is_long(shape)):
-        return None
-    return _Request(fold, shape, content)
-
-
-def _is_long(shape: tuple[int, ...]) -> bool:
-    """Tells whether the innermost loop over an array is long enough to be compiled as one.
-
-    XLA unrolls a short one on CPUs, into operations that round in another way: among arrays of
-    shape [n, 3] there are some where one number in fifty has another last bit.
-    """
-    return next((size for size in reversed(shape) if size != 1), _LONG) >= _LONG
+    recognised = _init_kinds.recognise(init_fn, *args)
+    return None if recognised is None else _Request(fold, *recognised)
 
 
 def _is_usual(base: jax.Array) -> bool:
     """Tells whether a key is threefry's, where arrays are when nobody says where."""
-    if not jax.config.jax_threefry_partitionable or not _compat.knows_initialisers:
+    if not jax.config.jax_threefry_partitionable:
         return False
     device = _deferred.default_device()
     return (
@@ -226,106 +206,3 @@ def _is_usual(base: jax.Array) -> bool:
         and device.platform == 'cpu'
         and str(jax.random.key_impl(base)) == 'threefry2x32'
     )
-
-
-class _Arguments:
-    """What a factory of JAX made an initialiser from, as attributes."""
-
-    def __init__(self, init_fn: Any) -> None:
-        cells = init_fn.__closure__ or ()
-        for name, cell in zip(init_fn.__code__.co_freevars, cells, strict=True):
-            setattr(self, name, cell.cell_contents)
-
-    def __getattr__(self, name: str) -> Any:
-        return None
-
-
-_LONG = 8
-_ROOT = np.float32(np.sqrt(2))
-
-
-def _number(x: Any) -> np.float32 | None:
-    """A number of Python or NumPy in float32."""
-    return np.float32(x) if isinstance(x, int | float | np.floating | np.integer) else None
-
-
-def _uniform(made_from: Any, shape: tuple[int, ...]) -> Coefficients | None:
-    scale = _number(made_from.scale)
-    return None if scale is None else Coefficients(after=scale)
-
-
-def _normal(made_from: Any, shape: tuple[int, ...]) -> Coefficients | None:
-    stddev = _number(made_from.stddev)
-    return None if stddev is None else _normal_of(stddev)
-
-
-def _normal_of(stddev: np.float32) -> Coefficients:
-    """A normal distribution; older versions of JAX scale in the end."""
-    least = np.nextafter(np.float32(-1), np.float32(0))
-    if _compat.normal_scales_first:
-        return Coefficients(least, normal=True, before=_ROOT * stddev)
-    return Coefficients(least, normal=True, before=_ROOT, after=stddev)
-
-
-def _truncated_normal(made_from: Any, shape: tuple[int, ...]) -> Coefficients | None:
-    numbers = [_number(x) for x in (made_from.lower, made_from.upper, made_from.stddev)]
-    return None if None in numbers else _truncated_of(*numbers)  # type: ignore[arg-type]
-
-
-def _truncated_of(lower: np.float32, upper: np.float32, stddev: np.float32) -> Coefficients:
-    least = np.nextafter(lower, np.float32(np.inf))
-    most = np.nextafter(upper, np.float32(-np.inf))
-    return Coefficients(lower, upper, True, True, _ROOT, least, most, stddev)
-
-
-def _variance_scaling(made_from: Any, shape: tuple[int, ...]) -> Coefficients | None:
-    variance = _variance(made_from, shape)
-    if variance is None:
-        return None
-    if made_from.distribution == 'truncated_normal':
-        stddev = np.sqrt(variance) / np.float32(0.87962566103423978)
-        return _truncated_of(np.float32(-2), np.float32(2), stddev)
-    if made_from.distribution == 'normal':
-        return _normal_of(np.sqrt(variance))
-    if made_from.distribution == 'uniform':
-        return Coefficients(low=np.float32(-1), after=np.sqrt(np.float32(3) * variance))
-    return None
-
-
-def _variance(made_from: Any, shape: tuple[int, ...]) -> np.float32 | None:
-    """The variance of the numbers; None where JAX is to decide, or to raise its error."""
-    try:
-        fans = _compat.compute_fans(
-            shape, made_from.in_axis, made_from.out_axis, made_from.batch_axis
-        )
-    except (ValueError, TypeError, IndexError, ZeroDivisionError):
-        return None
-    denominator = {
-        'fan_in': fans[0],
-        'fan_out': fans[1],
-        'fan_avg': (fans[0] + fans[1]) / 2,
-        'fan_geo_avg': (fans[0] * fans[1]) ** 0.5,
-    }.get(made_from.mode, 0)
-    scale = _number(made_from.scale)
-    if scale is None or scale < 0 or not denominator:
-        return None
-    return np.float32(made_from.scale / denominator)
-
-
-def _filled(value: float) -> Callable[[Any, tuple[int, ...]], Any]:
-    return lambda made_from, shape: np.float32(value)
-
-
-def _constant(made_from: Any, shape: tuple[int, ...]) -> np.float32 | None:
-    return _number(made_from.value)
-
-
-_PARSERS: dict[Any, Callable[[Any, tuple[int, ...]], Any]] = {
-    initializers.zeros.__code__: _filled(0),
-    initializers.ones.__code__: _filled(1),
-    initializers.constant(0).__code__: _constant,
-    initializers.uniform().__code__: _uniform,
-    initializers.normal().__code__: _normal,
-    initializers.truncated_normal().__code__: _truncated_normal,
-    initializers.variance_scaling(1.0, 'fan_in', 'normal').__code__: _variance_scaling,
-}

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from linnet import _compat
+from linnet.core._deferred import DeferredArray
 from linnet.core.ledger import crossed
 from linnet.errors.transforms import JaxTransformError
 
@@ -14,6 +15,11 @@ from linnet.errors.transforms import JaxTransformError
 def current_trace() -> Any:
     """The trace in which JAX evaluates at this moment."""
     return _compat.current_trace()
+
+
+def is_traced(value: Any) -> bool:
+    """Tells whether a value is an array of which the numbers cannot be known yet."""
+    return isinstance(value, jax.core.Tracer) and not isinstance(value, DeferredArray)
 
 
 def check_trace_level(base_level: Any) -> None:

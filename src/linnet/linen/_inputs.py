@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from linnet.core.tracers import is_traced
 from linnet.errors._base import SharpBitWarning
 from linnet.errors.layers import InputDtypeError, InvalidOptionError
 from linnet.linen.module.context import context
@@ -43,7 +44,7 @@ def check_flag(flag: Any, name: str) -> None:
     Raises:
         InvalidOptionError: ``flag`` is traced.
     """
-    if isinstance(flag, jax.core.Tracer):
+    if is_traced(flag):
         raise InvalidOptionError(
             f'{name} is a traced value, {flag.aval}',
             why='it decides which program is traced, so it must be known before',
@@ -68,7 +69,7 @@ def holds(predicate: Callable[[Any], Any], x: Any) -> bool:
 
     A program may be traced around it, and data may not move by itself.
     """
-    if isinstance(x, jax.core.Tracer):
+    if is_traced(x):
         return False
     with jax.ensure_compile_time_eval(), jax.transfer_guard('allow'):
         return bool(predicate(x))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from linnet.core.tracers import is_traced
 from linnet.errors.layers import InputDtypeError, InputShapeError, InvalidOptionError
 from linnet.linen._inputs import check_array, check_flag
 from linnet.linen.module.base import Module
@@ -87,7 +88,7 @@ class Dropout(Module):
 
 def check_rate(rate: Any, name: str) -> None:
     """Refuses a probability that is traced, or not between 0 and 1."""
-    if isinstance(rate, jax.core.Tracer):
+    if is_traced(rate):
         raise InvalidOptionError(
             f'{name} is a traced value, {rate.aval}',
             why='whether anything is dropped at all is decided before the program is traced',
