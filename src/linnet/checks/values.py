@@ -58,8 +58,17 @@ def arrays_in(tree: Any) -> list[Any]:
 
 
 def largest(value: Any) -> jax.Array:
-    """The largest magnitude: NaN if there is one, infinite, or zero if all are."""
-    return jnp.max(jnp.abs(lax.stop_gradient(value))).astype(jnp.float32)
+    """The largest magnitude as float32: NaN if there is one, infinite, or zero if all are.
+
+    Bits of numbers that are not negative are in the order of the numbers, with NaN above infinity;
+    a maximum of floats may lose NaN on its way between devices.
+    """
+    size = jnp.abs(lax.stop_gradient(value))
+    if size.dtype == jnp.float64:  # large is not infinite
+        limit = jnp.asarray(jnp.finfo(jnp.float32).max, size.dtype)
+        size = jnp.where(jnp.isfinite(size), jnp.minimum(size, limit), size)
+    bits = lax.bitcast_convert_type(size.astype(jnp.float32), jnp.int32)
+    return lax.bitcast_convert_type(jnp.max(bits), jnp.float32)
 
 
 def share_too_small(value: Any) -> jax.Array:
