@@ -38,7 +38,7 @@ def edited(lib, edit):
 
 def assign(c):
     c['list'][-1]['b'] = 30
-    c['list'][0:2] = [10, 20]
+    c['list'][0] = 10
     c['tuple'][1] += 60
     c['pair'].b['z'] *= 4
     c['pair'][0] = 10

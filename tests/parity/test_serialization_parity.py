@@ -45,6 +45,28 @@ NAMES_OF_DTYPES = [
 ]  # fmt: skip
 
 
+# Without 64 bits, which JAX has not by default, and those at which XLA ends the process.
+NO_JAX_DTYPES = 'int64 uint64 float64 complex128 int1 uint1 float6_e2m3fn float6_e3m2fn'.split()
+NAMES_OF_JAX_DTYPES = [
+    name for name in NAMES_OF_DTYPES if hasattr(jnp, name) and name not in NO_JAX_DTYPES
+]
+
+
+def trained(lib):
+    """A train state after a step, with trees of many kinds in it."""
+    Point, Node = classes(lib)
+    params = {'dense': {'kernel': jnp.ones((3, 2)), 'bias': jnp.zeros(2, jnp.bfloat16)}}
+    optimisers = {'dense': optax.adam(optax.linear_schedule(1e-2, 0.0, 9)), 'rest': optax.sgd(0.1)}
+    tx = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        optax.multi_transform(optimisers, {'dense': {'kernel': 'dense', 'bias': 'rest'}}),
+    )
+    state = lib.load('training.train_state').TrainState.create(apply_fn=max, params=params, tx=tx)
+    extra = [Node(Point(Node({'a': [Pair(1, Node(None))]}), y=np.zeros((0, 3)))), jnp.int4(3)]
+    step = jax.jit(lambda state, grads: state.apply_gradients(grads=grads))
+    return {'state': step(state, params), 'extra': extra}
+
+
 @functools.cache
 def optimiser_state():
     params = {'w': jnp.arange(3.0), 'b': {'c': jnp.ones(1, jnp.bfloat16)}}
@@ -57,6 +79,7 @@ def optimiser_state():
     return tx.update(params, tx.init(params), params)[1]
 
 
+@functools.cache
 def trees(lib):
     """Trees of every kind that has bytes."""
     freeze = lib.load('core.frozen_dict').freeze
@@ -81,6 +104,14 @@ def trees(lib):
             ]
             for name in NAMES_OF_DTYPES
         },
+        'jax arrays': {
+            name: [
+                jnp.asarray(x.astype(name))
+                for x in (np.arange(6).reshape(2, 3), np.ones(()), np.zeros((0, 2)))
+            ]
+            for name in NAMES_OF_JAX_DTYPES
+        },
+        'trained': trained(lib),
         'layouts': [
             np.asfortranarray(np.arange(6).reshape(2, 3)), np.arange(6)[::2], jnp.arange(3),
             jnp.float32(2), jnp.ones(2, jnp.int4), jax.random.PRNGKey(0),
@@ -106,6 +137,8 @@ TREES = [
     'optimiser',
     'empty node',
     'arrays',
+    'jax arrays',
+    'trained',
     'layouts',
     'large',
     'leaf',
@@ -168,6 +201,28 @@ def test_serialized_trees_have_equal_bytes(tree, in_place):
             for lib, data in zip(PAIR, (ours, theirs), strict=True)
         )
     )
+
+
+@pytest.mark.parametrize('name', ['dataclass', 'optimiser', 'trained', 'frozen', 'partitioned'])
+def test_what_one_library_saves_the_other_restores_into_its_own_types(name):
+    theirs, ours = (lib.load('serialization') for lib in PAIR)
+    for writer, reader, lib in ((theirs, ours, OURS), (ours, theirs, ORACLE)):
+        written = writer.to_bytes(trees(ORACLE if writer is theirs else OURS)[name])
+        target = trees(lib)[name]
+        blank = jax.tree.map(lambda x: np.zeros_like(x) if hasattr(x, 'dtype') else x, target)
+        restored = reader.from_bytes(blank, written)
+        assert jax.tree.structure(restored) == jax.tree.structure(target)
+        for got, saved in zip(jax.tree.leaves(restored), jax.tree.leaves(target), strict=True):
+            np.testing.assert_array_equal(got, saved)
+            assert getattr(got, 'dtype', None) == getattr(saved, 'dtype', None)
+
+
+@pytest.mark.parametrize('shape', [(), (2,)])
+def test_typed_keys_are_refused_by_both(shape):
+    keys = jax.random.split(jax.random.key(0), shape) if shape else jax.random.key(0)
+    for lib in PAIR:
+        with pytest.raises((TypeError, ValueError), match='key_data'):
+            lib.load('serialization').to_bytes({'rng': keys})
 
 
 leaves = st.one_of(
