@@ -105,8 +105,8 @@ def main() -> int:
         resume=options.resume,
     )
     seconds = time.perf_counter() - start
-    scores = trainer.evaluate(held_out_batches(20, 250))
-    print(f'sequence accuracy  {scores["accuracy"]:.4f} on 5000 held-out sums')
+    scores = trainer.evaluate(held_out_batches(40, BATCH))
+    print(f'sequence accuracy  {scores["accuracy"]:.4f} on {40 * BATCH} held-out sums')
     print(f'training time      {seconds:.1f} s for {options.steps} steps')
     return 0
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 PAD, UNKNOWN = 0, 1
-LENGTHS = (8, 16, 24, 32, 64)  # each bucket holds sentences up to its length
+LENGTHS = (12, 20, 28, 40, 64)  # each bucket holds sentences up to its length
 
 
 class Sentence(NamedTuple):
@@ -50,18 +50,18 @@ def read(path: Path) -> list[Sentence]:
 
 
 def make_splits(seed: int = 0) -> Splits:
-    """Makes sentences whose label depends on one word, and on whether it is denied."""
+    """Makes sentences whose label hangs on one word, and on whether there is a "not" before it."""
     words = (('dull', 'clumsy', 'lifeless', 'tired'), ('charming', 'vivid', 'wise', 'funny'))
-    heads = ('the film is', 'i found this story', 'all in all , the acting is', 'it is')
-    tails = ('', 'from start to finish', 'and that is all there is to say of it', 'i must admit')
+    heads = ('the film is', 'i found the story', 'all in all , it is', 'the acting is')
+    tails = ('', 'from start to finish', 'i must say', 'in the end', 'and long')
     found = []
-    for head, tail, label, deny in itertools.product(heads, tails, (0, 1), ('', 'not', 'never')):
+    for head, tail, label, degree in itertools.product(heads, tails, (0, 1), ('very', 'so', 'not')):
         for word in words[label]:
-            text = f'{head} {deny} {word} {tail}'
-            found.append(Sentence(tuple(text.split()), label ^ bool(deny)))
+            text = f'{head} {degree} {word} {tail}'
+            found.append(Sentence(tuple(text.split()), label ^ (degree == 'not')))
     order = np.random.default_rng(seed).permutation(len(found))
     shuffled = [found[i] for i in order]
-    return Splits(shuffled[:256], shuffled[256:320], shuffled[320:])
+    return Splits(shuffled[:320], shuffled[320:400], shuffled[400:])
 
 
 def make_vocabulary(sentences: Iterable[Sentence], min_count: int = 1) -> dict[str, int]:
@@ -79,10 +79,21 @@ class Buckets:
 
     def __init__(self, sentences: Sequence[Sentence], vocabulary: dict[str, int]) -> None:
         self._buckets: list[Batch] = []
+        self._texts: list[str] = []
         for shortest, longest in itertools.pairwise((0, *LENGTHS)):
             chosen = [s for s in sentences if shortest < min(len(s.words), LENGTHS[-1]) <= longest]
             if chosen:
                 self._buckets.append(_encode(chosen, vocabulary, longest))
+                self._texts += [' '.join(sentence.words) for sentence in chosen]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """All labels, in the order of :meth:`batches`."""
+        return np.concatenate([bucket['label'] for bucket in self._buckets])
+
+    def text(self, index: int) -> str:
+        """The sentence with this number, in the order of :meth:`batches`."""
+        return self._texts[index]
 
     def batches(self, size: int) -> Iterator[Batch]:
         """Yields all sentences, in order."""
@@ -91,12 +102,17 @@ class Buckets:
                 yield {name: array[start : start + size] for name, array in bucket.items()}
 
     def shuffled(self, size: int, seed: int, epoch: int) -> list[Batch]:
-        """All sentences in batches that seed and epoch determine."""
+        """All sentences in batches that seed and epoch determine.
+
+        The last batch of a bucket is filled up with some of its sentences, so that the batches of
+        a bucket are of one shape, for which the step is compiled once.
+        """
         rng = np.random.default_rng([seed, epoch])
         batches = []
         for bucket in self._buckets:
             order = rng.permutation(len(bucket['label']))
-            for rows in np.array_split(order, -(-len(order) // size)):
+            each = min(size, len(order))
+            for rows in np.resize(order, (-(-len(order) // each), each)):
                 batches.append({name: array[rows] for name, array in bucket.items()})
         return [batches[i] for i in rng.permutation(len(batches))]
 

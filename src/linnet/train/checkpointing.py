@@ -104,6 +104,7 @@ class Checkpoints:
         arrays = _arrays({'state': state, 'best': {} if best is None else best})
         arrays = jax.tree.map(jnp.copy, arrays)  # those of the state may be donated meanwhile
         table = {path: _describe(array) for path, array in arrays.items()}
+        arrays = {path: array for path, array in arrays.items() if array.size}  # none are empty
         manager.save(
             step,
             args=ocp.args.Composite(
@@ -184,6 +185,7 @@ class Checkpoints:
             read = self._manager().restore(step, args=args)
             about, arrays = dict(read.about), dict(read.arrays)
             table = about.pop('arrays')
+            arrays |= {path: jnp.zeros(*row[:2]) for path, row in table.items() if 0 in row[0]}
             bad = sorted(
                 path
                 for path in {*table, *arrays}
