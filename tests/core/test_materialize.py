@@ -12,6 +12,8 @@ import pytest
 from jax.nn import initializers
 
 import linnet.linen as nn
+from linnet import _compat
+from linnet._frozen_dict import FrozenDict
 from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table, init, materialize
 from linnet.core._deferred import DeferredArray
@@ -287,6 +289,36 @@ def test_a_program_that_was_compiled_ahead_of_time_runs_as_ever() -> None:
         module.variable('state', 'sin', lambda: compiled(x))
 
     assert_same(in_call(body).init(KEY, X), slowly(lambda: in_call(body).init(KEY, X)))
+
+
+def test_a_kind_of_call_that_cannot_be_deferred_runs_as_ever() -> None:
+    seen = []
+
+    def fn() -> Any:
+        seen.append(_deferred.is_deferring())
+        if seen == [True]:
+            raise NotImplementedError(f'{type(_compat.current_trace())} must override this')
+        return 3
+
+    assert materialize.run(fn) == 3
+    assert seen == [True, False]
+
+
+def test_trees_of_any_kind_are_settled() -> None:
+    def fn(unordered: Any = None) -> Any:
+        a, b = jnp.ones(2) + 1, jnp.ones(3) + 2
+        return {
+            'z': FrozenDict({'y': a, 'x': b}),
+            'list': [a, (b, None)],
+            'box': nn.Partitioned({2: a, 'b': b}, ('i',)),
+            'plain': ['text', 3],
+        }
+
+    fast, slow = materialize.run(fn), slowly(lambda: materialize.run(fn))
+    assert list(fast['z']) == list(slow['z']) == ['y', 'x']
+    assert str(fast) == str(slow)
+    assert type(fast['list'][1][0]) is type(slow['list'][1][0])
+    assert str(materialize.run(fn, {1: 2, 'a': 3})) == str(slow)
 
 
 def test_a_tracer_of_a_transform_raises_what_it_did() -> None:

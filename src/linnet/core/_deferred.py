@@ -62,7 +62,7 @@ class Operation:
         self.params = {}
 
 
-class _DeferringTrace(_compat.Trace):
+class DeferringTrace(_compat.Trace):
     """Where operations go inside :func:`deferring`. There is one, as there is one eager trace."""
 
     def stage_value(self, val: Any) -> Any:
@@ -108,7 +108,7 @@ class _DeferringTrace(_compat.Trace):
             return process(primitive, fun, inputs, *args, **params)
 
 
-_trace = _DeferringTrace()
+_trace = DeferringTrace()
 
 
 class DeferredArray(_compat.Tracer):

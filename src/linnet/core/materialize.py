@@ -14,13 +14,14 @@ The flag ``linnet_fast_init`` (environment: ``LINNET_FAST_INIT=0``) turns all of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from linnet import _compat
+from linnet._frozen_dict import FrozenDict
 from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table
 from linnet.core._deferred import DeferredArray, Operation
@@ -41,11 +42,11 @@ def run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             result = fn(*args, **kwargs)
     except _OF_TRACERS:
         return fn(*args, **kwargs)
-    except TypeError as error:
-        if 'Cannot apply JAX transformations' not in str(error):
+    except (TypeError, NotImplementedError) as error:
+        if not any(message in str(error) for message in _NOT_FOR_TRACERS):
             raise
         return fn(*args, **kwargs)
-    _deferred.evaluate(_pending(result))
+    _deferred.evaluate(list(_pending(result)))
     return _settled(result)
 
 
@@ -56,6 +57,7 @@ _OF_TRACERS = (
     jax.errors.TracerIntegerConversionError,
     jax.errors.UnexpectedTracerError,
 )
+_NOT_FOR_TRACERS = ('Cannot apply JAX transformations', _deferred.DeferringTrace.__name__)
 _DEBUGGING = (
     'jax_check_tracer_leaks jax_debug_infs jax_debug_key_reuse jax_debug_nans jax_disable_jit '
     'jax_enable_checks jax_no_tracing'
@@ -73,34 +75,51 @@ def _may_defer(args: Any, kwargs: Any) -> bool:
         and watching.make_root is None
         and watching.on_attention is None
         and _compat.outside_of_meshes()
-        and not any(map(_is_committed, jax.tree_util.tree_leaves((args, kwargs))))
+        and not _has_committed((args, kwargs))
     )
 
 
-def _is_committed(x: Any) -> bool:
-    """Tells whether a value is an array that somebody put on a device."""
-    return isinstance(x, jax.Array) and not isinstance(x, _compat.Tracer) and x.committed
+def _has_committed(tree: Any) -> bool:
+    """Tells whether a tree holds an array that somebody put on a device, or is none of JAX's."""
+    try:
+        leaves = jax.tree_util.tree_leaves(tree)
+    except (TypeError, ValueError):  # keys without an order
+        return True
+    return any(
+        isinstance(x, jax.Array) and not isinstance(x, _compat.Tracer) and x.committed
+        for x in leaves
+    )
 
 
-def _pending(tree: Any) -> list[Operation]:
+def _pending(tree: Any) -> Iterator[Operation]:
     """The operations of the deferred arrays in a tree."""
-    leaves = jax.tree_util.tree_leaves(tree)
-    return [leaf.operation for leaf in leaves if type(leaf) is DeferredArray]
+    if type(tree) is DeferredArray:
+        yield tree.operation
+    elif isinstance(tree, dict | FrozenDict):
+        for value in tree.values():
+            yield from _pending(value)
+    else:
+        for child in _children(tree)[0]:
+            yield from _pending(child)
 
 
 def _settled(tree: Any) -> Any:
     """A tree with the arrays themselves; what holds no deferred one stays the same object."""
-    if type(tree) is dict:
-        return {key: _settled(value) for key, value in tree.items()}
     if type(tree) is DeferredArray:
         return tree.full_lower()
-    children, treedef = jax.tree_util.tree_flatten(tree, is_leaf=lambda x: x is not tree)
-    if jax.tree_util.treedef_is_leaf(treedef):
-        return tree
+    if type(tree) in (dict, FrozenDict):
+        return type(tree)({key: _settled(value) for key, value in tree.items()})
+    children, treedef = _children(tree)
     settled = [_settled(child) for child in children]
     if all(new is old for new, old in zip(settled, children, strict=True)):
         return tree
     return jax.tree_util.tree_unflatten(treedef, settled)
+
+
+def _children(tree: Any) -> tuple[list[Any], Any]:
+    """What stands right below a node; nothing below a leaf."""
+    children, treedef = jax.tree_util.tree_flatten(tree, is_leaf=lambda x: x is not tree)
+    return ([] if jax.tree_util.treedef_is_leaf(treedef) else children), treedef
 
 
 class _Fold(Operation):
@@ -154,14 +173,14 @@ class _Request(Operation):
         """Fills the parameters of all requests."""
         drawn = [r for r in requests if type(r.content) is Coefficients]
         made = [r for r in requests if type(r.content) is not Coefficients]
-        for request in made:
-            filled = np.full(request.shape, request.content, request.content.dtype)
-            request.finish((jax.device_put(filled),))
+        filled = [np.full(r.shape, r.content, r.content.dtype) for r in made]
+        for request, array in zip(made, jax.device_put(filled), strict=True):
+            request.finish((array,))
         if drawn:
             sizes = [int(np.prod(r.shape)) for r in drawn]
             numbers = _init_table.fill(_words(drawn), sizes, [r.content for r in drawn])
-            for request, array in zip(drawn, numbers, strict=True):
-                request.finish((jax.device_put(array.reshape(request.shape)),))
+            for request, part in zip(drawn, numbers, strict=True):
+                request.finish((jax.device_put(part.reshape(request.shape)),))
 
 
 def _words(requests: Sequence[_Request]) -> np.ndarray:
