@@ -104,11 +104,14 @@ def _pending(tree: Any) -> Iterator[Operation]:
 
 
 def _settled(tree: Any) -> Any:
-    """A tree with the arrays themselves; what holds no deferred one stays the same object."""
+    """A tree with the arrays themselves; dicts, and what holds no deferred one, stay the same."""
     if type(tree) is DeferredArray:
         return tree.full_lower()
-    if type(tree) in (dict, FrozenDict):
-        return type(tree)({key: _settled(value) for key, value in tree.items()})
+    if type(tree) is dict:
+        tree.update({key: _settled(value) for key, value in tree.items()})
+        return tree
+    if type(tree) is FrozenDict:
+        return FrozenDict({key: _settled(value) for key, value in tree.items()})
     children, treedef = _children(tree)
     settled = [_settled(child) for child in children]
     if all(new is old for new, old in zip(settled, children, strict=True)):
