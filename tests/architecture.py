@@ -84,7 +84,10 @@ PAGE = {
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays
         linnet.training.orbax_utils linnet.training._orbax_checkpoints
-        linnet.training.checkpoints
+        linnet.training.checkpoints linnet.training.common_utils linnet.training.dynamic_scale
+        linnet.training.early_stopping linnet.training.lr_schedule
+        linnet.training.prefetch_iterator linnet.metrics._encodings linnet.metrics._events
+        linnet.metrics.tensorboard linnet.metrics linnet.jax_utils
         linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from linnet import errors as errors
     from linnet import ids as ids
     from linnet import io as io
+    from linnet import jax_utils as jax_utils
     from linnet import linen as linen
+    from linnet import metrics as metrics
     from linnet import serialization as serialization
     from linnet import sharp_bits as sharp_bits
     from linnet import struct as struct
@@ -37,8 +39,8 @@ __version__ = '0.1.0.dev0'
 
 _MODULES = frozenset(
     """
-    checks cli configurations core cursor errors ids io linen serialization sharp_bits struct
-    traceback_util train training traverse_util typing
+    checks cli configurations core cursor errors ids io jax_utils linen metrics serialization
+    sharp_bits struct traceback_util train training traverse_util typing
     """.split()
 )
 _OBJECTS = {

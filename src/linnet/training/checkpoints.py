@@ -31,7 +31,7 @@ from linnet.errors.data import (
     StateDictError,
     ToolArgumentError,
 )
-from linnet.errors.sharp_bits import PartialRestoreWarning
+from linnet.errors.sharp_bits import MissingFolderWarning, PartialRestoreWarning
 from linnet.serialization import (
     from_state_dict,
     msgpack_restore,
@@ -297,6 +297,7 @@ def restore_checkpoint(
     """
     path = _path_to_restore(safe_normpath(ckpt_dir), prefix, step)
     if path is None:
+        _warn_if_missing(ckpt_dir)
         return target
     if _orbax_checkpoints.is_orbax(path):
         result = _orbax_checkpoints.restore(path, target, orbax_checkpointer, orbax_transforms)
@@ -305,6 +306,17 @@ def restore_checkpoint(
     if target is not None:
         _compare_shapes(path, target, result)
     return result
+
+
+def _warn_if_missing(ckpt_dir: PathLike) -> None:
+    """Warns of a folder that is not there; an empty one is that of a run that begins."""
+    if not io.exists(safe_normpath(ckpt_dir)):
+        warn(
+            MissingFolderWarning(
+                f'there is no folder {safe_normpath(ckpt_dir)!r}: the target is returned unchanged',
+                mend='check the path; os.makedirs(path, exist_ok=True) where a run begins',
+            )
+        )
 
 
 def _path_to_restore(ckpt_dir: str, prefix: str, step: Step | None) -> str | None:

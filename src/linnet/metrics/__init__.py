@@ -1,0 +1,1 @@
+"""What a training run tells of itself while it goes on; see :mod:`linnet.metrics.tensorboard`."""
