@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -479,3 +480,11 @@ def test_one_process_may_save_as_if_there_were_several(tmp_path):
     assert_restored(restore(tmp_path, STATE))
     with pytest.raises(InvalidCheckpointError):
         save_together(tmp_path, STATE, 2)
+
+
+@pytest.mark.parametrize('orbax', [True], indirect=True)
+def test_the_programs_of_the_page_run():
+    page = (ROOT / 'docs' / 'checkpoints.md').read_text()
+    programs = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    assert len(programs) == 2
+    exec('\n'.join(programs), {})
