@@ -77,3 +77,13 @@ def test_costs_of_a_model_that_returns_more_than_arrays() -> None:
     table = _get_module_table(Net(), None, False, True, True)(KEY, jnp.ones((1, 3)))
     assert [row.flops for row in table] == [14, 14]  # 6 products, 6 sums, 2 of the bias
     assert all(row.vjp_flops > row.flops for row in table)
+
+
+def test_a_long_path_is_folded_and_not_cut() -> None:
+    layer = nn.MultiHeadDotProductAttention(2, name='attention_with_a_long_name')
+    text = layer.tabulate(
+        KEY, jnp.ones((2, 3, 4)), console_kwargs={'width': 60, 'force_terminal': False}
+    )
+    assert '…' not in text
+    paths = [line.split('│')[1].strip() for line in text.splitlines() if line.startswith('│')]
+    assert 'query' in ''.join(paths)

@@ -66,6 +66,17 @@ def layers(nn: Any) -> Any:
     return Net()
 
 
+def constant(nn: Any) -> Any:
+    """Some of the work does not depend on the inputs."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(x) + nn.make_causal_mask(jnp.ones((2, 8))).sum()
+
+    return Net()
+
+
 def shown(leaf: Any) -> str:
     """A leaf of inputs or outputs: an array by shape and dtype, another by itself."""
     if hasattr(leaf, 'shape'):
@@ -103,7 +114,7 @@ def test_rows(build: Any, options: dict[str, Any]) -> None:
     assert rows('linnet', build, X, **options) == rows('flax', build, X, **options)
 
 
-@pytest.mark.parametrize('build', [deep, layers])
+@pytest.mark.parametrize('build', [deep, layers, constant])
 def test_costs(build: Any) -> None:
     options = {'compute_flops': True, 'compute_vjp_flops': True}
     assert rows('linnet', build, X, **options) == rows('flax', build, X, **options)

@@ -158,7 +158,7 @@ def render(
         **table_kwargs,
     )
     for name in ('path', 'module', 'inputs', 'outputs', *costs, *table.collections):
-        drawn.add_column(name, **column_kwargs)
+        drawn.add_column(name, **{'overflow': 'fold', **column_kwargs})
     for row in table:
         drawn.add_row(*map(escape, _cells(row, costs, table.collections)))
     *_, last = [column for column in drawn.columns if column.header not in table.collections]

@@ -194,6 +194,7 @@ def _get_module_table(
     def make(rngs: Any, *args: Any, **kwargs: Any) -> Table:
         recorder = _Recorder(depth, show_repeated)
         rows: list[Row] = []
+        runs: list[_Runs] = []
         variables: dict[str, Any] = {}
 
         def init(rngs: Any, args: Any) -> Any:
@@ -201,12 +202,16 @@ def _get_module_table(
                 made = module.init(rngs, *args, **kwargs)
             for col, tree in made.items():  # in the order in which they were made
                 variables[col] = jax.tree_util.tree_map(_abstract, tree)
-            for call in recorder.calls:
-                costs = _costs(call, compute_flops, compute_vjp_flops)
-                rows.append(_row(call, variables, depth, costs))
+            rows.extend(_row(call, variables, depth) for call in recorder.calls)
+            if compute_flops or compute_vjp_flops:
+                runs.extend(map(_runs, recorder.calls))
             return None
 
         _abstractly(init)(rngs, args)
+        # Out of the trace: in it, what does not depend on the inputs would be computed for free.
+        for row, (run, run_vjp, inputs) in zip(rows, runs, strict=bool(runs)):
+            row.flops = _flops(run, inputs) if compute_flops else -1
+            row.vjp_flops = _flops(run_vjp, inputs) if compute_vjp_flops else -1
         return Table(module.clone(_deep_clone=True), tuple(variables), rows)
 
     return make
@@ -237,7 +242,7 @@ def _abstract(x: Any) -> Any:
     return jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else x
 
 
-def _row(call: _Call, variables: dict[str, Any], depth: int | None, costs: tuple[int, int]) -> Row:
+def _row(call: _Call, variables: dict[str, Any], depth: int | None) -> Row:
     parts = {col: _at(tree, call.path) for col, tree in variables.items()}
     own = {
         col: {name: value for name, value in part.items() if name not in call.children}
@@ -255,8 +260,8 @@ def _row(call: _Call, variables: dict[str, Any], depth: int | None, costs: tuple
         outputs=represent(call.output),
         module_variables=own,
         counted_variables=counted,
-        flops=costs[0],
-        vjp_flops=costs[1],
+        flops=-1,
+        vjp_flops=-1,
     )
 
 
@@ -266,15 +271,17 @@ def _at(tree: Any, path: tuple[str, ...]) -> dict[str, Any]:
     return dict(tree)
 
 
-def _costs(call: _Call, flops: bool, vjp_flops: bool) -> tuple[int, int]:
-    """Operations of a call, and of the call with its derivative; -1 for what is not wanted."""
-    if not flops and not vjp_flops:
-        return -1, -1
+_Runs = tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]
+
+
+def _runs(call: _Call) -> _Runs:
+    """A call as a function, the call with its derivative, and shapes of what both take."""
     module = binding.clone(call.module, _deep_clone=True, _reset_names=True, name=None)
     given = jax.tree_util.tree_map(_abstract, (call.module.variables, call.args, call.kwargs))
     leaves, treedef = jax.tree_util.tree_flatten(given)
     arrays = [x for x in leaves if _is_array(x)]
-    keys = {stream: jax.random.key(0) for stream in call.module.scope.rngs}
+    key = jax.eval_shape(jax.random.key, 0)
+    keys = dict.fromkeys(call.module.scope.rngs, key)
     method = getattr(type(module), call.method)
 
     def run(keys: Any, *arrays: Any) -> Any:
@@ -288,12 +295,10 @@ def _costs(call: _Call, flops: bool, vjp_flops: bool) -> tuple[int, int]:
         y, backward = jax.vjp(functools.partial(run, keys), *arrays)
         return backward(y)
 
-    inputs = (keys, *arrays)
-    return _flops(run, inputs) if flops else -1, _flops(run_vjp, inputs) if vjp_flops else -1
+    return run, run_vjp, (keys, *arrays)
 
 
 def _flops(fn: Callable[..., Any], args: Sequence[Any]) -> int:
     """Floating-point operations that the compiler counts in a function."""
-    with jax.ensure_compile_time_eval():
-        analysis = jax.jit(fn).lower(*args).cost_analysis()
+    analysis = jax.jit(fn).lower(*args).cost_analysis()
     return int((analysis or {}).get('flops', 0))
