@@ -116,7 +116,7 @@ def test_errors_of_sequential_are_of_the_same_kind(program: Any) -> None:
 # BatchApply.
 
 
-@pytest.mark.filterwarnings('ignore:BatchApply merges the leading axes')
+@pytest.mark.filterwarnings('ignore::linnet.errors.WidthWarning')
 @given(
     st.lists(st.integers(1, 3), min_size=1, max_size=4),
     st.integers(-3, 4).filter(bool),
