@@ -19,14 +19,16 @@ PAGE = {
     'ground': """
         linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
         linnet.errors.data linnet.errors.layers linnet.errors.modules
-        linnet.errors.randomness linnet.errors.settings linnet.errors.programs linnet.errors.findings
+        linnet.errors.randomness linnet.errors.settings linnet.errors.programs
+        linnet.errors.findings
         linnet.errors.program_findings linnet.errors.sharp_bits linnet.errors.pages
         linnet.configurations
         linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
         linnet.traceback_util linnet.sharp_bits
     """,
     'data': """
-        linnet._frozen_dict linnet._frozen_field linnet._msgpack_write linnet._msgpack_read linnet._traversals
+        linnet._frozen_dict linnet._frozen_field linnet._msgpack_write linnet._msgpack_read
+        linnet._traversals
         linnet.cursor linnet.io linnet.serialization linnet.struct linnet.traverse_util
         linnet.typing
     """,
@@ -77,7 +79,8 @@ PAGE = {
         linnet.checks.rules linnet.checks.compilation linnet.checks.gradients
         linnet.checks.numbers linnet.checks.randomness linnet.checks.state
         linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
-        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.check linnet.cli.run
+        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.check
+        linnet.cli.explain linnet.cli.run
         linnet.cli._edits linnet.cli._scopes linnet.cli._python_source linnet.cli._requirements
         linnet.cli._notebook linnet.cli._files linnet.cli.migrate
         linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__

@@ -1,14 +1,16 @@
-"""Frames of the machinery are hidden from tracebacks, those of users and layers are not."""
+"""Frames of the library are hidden from tracebacks, those of users are not."""
 
 from __future__ import annotations
 
 import traceback
 
+import jax
 import pytest
 from jax._src import source_info_util
 from jax._src import traceback_util as jax_tracebacks
 
 import linnet
+import linnet.linen as nn
 from linnet import traceback_util
 from linnet.configurations import config
 
@@ -28,11 +30,11 @@ def hidden(path):
     return not jax_tracebacks.include_filename(path)
 
 
-def test_the_machinery_is_hidden_and_the_layers_are_not():
+def test_the_library_is_hidden_and_its_layers_are_in_profiles():
     for name in ('core/scope.py', 'linen/module/calls.py', 'linen/transforms/batch.py'):
         assert hidden(f'{FOLDER}/{name}')
         assert not source_info_util.is_user_filename(f'{FOLDER}/{name}')
-    assert not hidden(f'{FOLDER}/linen/linear.py')
+    assert hidden(f'{FOLDER}/linen/linear.py')
     assert source_info_util.is_user_filename(f'{FOLDER}/linen/linear.py')
     assert not hidden(__file__)
 
@@ -57,6 +59,36 @@ def test_a_path_is_not_hidden_while_frames_are_not_filtered():
     assert hidden('/folder/of/some/program.py')
     traceback_util.show_flax_in_tracebacks()
     assert not hidden('/folder/of/some/program.py')
+
+
+PROGRAMS = {
+    'init': 'Net().init(key, x)',
+    'apply': 'Net().apply({}, x)',
+    'jit': 'jax.jit(Net().apply)({}, x)',
+    'lifted': 'nn.jit(Net)().apply({}, x)',
+    'scan': 'nn.scan(Net, length=2)().apply({}, x)',
+    'unbound': 'Net()(x)',
+    'bound': 'Net().bind({})(x)',
+    'constructor': 'Net(witdh=3)',
+    'class': "type('Bad', (nn.Module,), {'__annotations__': {'parent': int}, '__module__': 'm'})",
+    'core': "linnet.core.init(lambda scope: scope.make_rng('x'))({})",
+}
+
+
+@pytest.mark.parametrize('name', PROGRAMS)
+def test_a_traceback_ends_at_the_users_own_line(name):
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dropout(0.5, deterministic=False)(nn.Conv(3, (3, 3), padding='SOME')(x))
+
+    names = {'Net': Net, 'nn': nn, 'jax': jax, 'linnet': linnet, 'x': jax.numpy.ones((1, 3, 3, 3))}
+    program = compile(PROGRAMS[name], '<program>', 'exec')
+    with pytest.raises(linnet.errors.LinnetError) as info:
+        exec(program, {**names, 'key': jax.random.key(0)})
+    files = [frame.filename for frame in traceback.extract_tb(info.value.__traceback__)]
+    assert files[-1] in ('<program>', __file__)
+    assert not any(FOLDER in file for file in files)
 
 
 def inner():

@@ -41,14 +41,15 @@ normal_scales_first = hasattr(_initializers, '_scaled_normal')
 debug_effect = _debugging.debug_effect  # what `jax.debug.callback` marks programs with
 
 
-def exclude_frames(path: str) -> None:
+def exclude_frames(path: str, profiles: bool = True) -> None:
     """Leaves frames of a file, or of all files in a folder, out of tracebacks and of profiles.
 
     Tracebacks are JAX's filtered ones; in a profile an operation is at the line of the caller.
     """
     if path not in _tracebacks._exclude_paths:
         _tracebacks.register_exclusion(path)
-        _source_info.register_exclusion(path)
+        if profiles:
+            _source_info.register_exclusion(path)
 
 
 def include_frames(paths: Collection[str]) -> None:
@@ -102,6 +103,11 @@ def outside_of_meshes() -> bool:
 def axis_names() -> tuple[Any, ...]:
     """The names of mapped axes, and of axes of devices, in which JAX evaluates at this moment."""
     return tuple(_core.trace_ctx.axis_env.axis_sizes)
+
+
+def is_staging() -> bool:
+    """Tells whether operations go straight into a program, by way of no derivative or map."""
+    return isinstance(_core.trace_ctx.trace, _partial_eval.DynamicJaxprTrace)
 
 
 def jitted(trace: Any) -> Any:

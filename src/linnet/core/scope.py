@@ -42,6 +42,7 @@ from linnet.errors.variables import (
     ApplyScopeInvalidVariablesStructureError,
     ApplyScopeInvalidVariablesTypeError,
 )
+from linnet.traceback_util import api_boundary
 from linnet.typing import FrozenVariableDict, MutableVariableDict, RNGSequences, VariableDict
 
 __all__ = [
@@ -129,6 +130,7 @@ def apply(
     2
     """
 
+    @api_boundary
     @functools.wraps(fn)
     def wrapper(
         variables: VariableDict, *args: Any, rngs: RNGSequences | Any | None = None, **kwargs: Any
@@ -164,6 +166,7 @@ def init(
     """
     run = apply(fn, mutable=mutable, flags={**(flags or {}), 'initializing': True})
 
+    @api_boundary
     @functools.wraps(fn)
     def wrapper(rngs: RNGSequences | Any, *args: Any, **kwargs: Any) -> Any:
         return materialize.run(run, {}, *args, rngs=as_streams(rngs), **kwargs)

@@ -454,3 +454,21 @@ class PartialRestoreWarning(SharpBitWarning):
     """
 
     code = 'LN652'
+
+
+class MissingFolderWarning(SharpBitWarning):
+    """A checkpoint was to be restored from a folder that does not exist.
+
+    Wrong::
+
+        state = restore_checkpoint('chekpoints', state)
+
+    Right::
+
+        state = restore_checkpoint('checkpoints', state)
+
+    Reason: without a checkpoint the target is returned as it is, so that a first run can begin. A
+    path that is misspelt looks the same, and training starts from scratch.
+    """
+
+    code = 'LN653'

@@ -148,3 +148,21 @@ class CheckpointDamagedError(LinnetError, ValueError):
     """
 
     code = 'LN908'
+
+
+class CheckpointWriteError(LinnetError, OSError):
+    """A checkpoint could not be written: the disk is full, or the folder may not be written to.
+
+    Wrong::
+
+        Trainer(model, loss, optimizer, checkpoints='/read/only')
+
+    Right::
+
+        Trainer(model, loss, optimizer, checkpoints='out/run')
+
+    Reason: a step gets its name when all of it is on the disk, so those before are whole. What was
+    half written is not read, and is removed when the folder is next opened.
+    """
+
+    code = 'LN909'

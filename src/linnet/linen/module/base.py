@@ -60,6 +60,7 @@ class Module(VariableMethods):
         scope = None
         _state = UNCONSTRUCTED
 
+    @api_boundary
     def __init_subclass__(cls, kw_only: bool = False, **kwargs: Any) -> None:
         """Makes each subclass a module class.
 

@@ -26,6 +26,7 @@ from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
 from linnet.linen.module.mistakes import improved
 from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
+from linnet.traceback_util import api_boundary
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -50,6 +51,7 @@ def wrap_method_once(fun: F) -> F:
     if hasattr(fun, 'method_handler_wrapped'):
         return fun
 
+    @api_boundary
     @functools.wraps(fun)
     def method(*args: Any, **kwargs: Any) -> Any:
         if args and isinstance(args[0], ModuleBase):

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 from linnet import _compat
+from linnet.configurations import config
 from linnet.core.filters import CollectionFilter
 from linnet.core.scope import Scope
 from linnet.core.tracers import current_trace
@@ -98,7 +99,7 @@ def end(module: Any, scope: Scope, fn: Any, result: Any) -> None:
         _warn_of_uncalled(result, where)
     if ledger.fallbacks:
         _check_streams(scope)
-    if ledger.collisions:
+    if ledger.collisions and not config.flax_fix_rng_separator:
         _check_collisions(scope, where)
     if scope.get_flag('initializing', False):
         _remember_made(module, scope)

@@ -22,6 +22,7 @@ from linnet.errors.modules import ReservedModuleAttributeError
 from linnet.errors.transforms import JaxTransformError
 from linnet.linen.module.calls import wrap_descriptor_once, wrap_method_once
 from linnet.linen.module.state import UNSPECIFIED, ModuleBase, ParentDescriptor
+from linnet.traceback_util import api_boundary
 
 # Methods that run while an instance is made, shown, compared, copied or looked into, when it
 # may have no state yet.
@@ -161,6 +162,7 @@ def _is_bindable(value: Any) -> bool:
 def _explained(init: Callable[..., None]) -> Callable[..., None]:
     """A constructor whose complaints about arguments speak of fields."""
 
+    @api_boundary
     @functools.wraps(init)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
