@@ -26,7 +26,7 @@ def python(*words: str | Path, cwd: Path, **extra: str) -> subprocess.CompletedP
         env={**environment(), **extra},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
 
