@@ -16,6 +16,7 @@ import pytest
 
 from tests.parity.harness import ORACLE, OURS
 from tests.parity.harness import PAIR as LIBRARIES
+from tests.training.spread_saves import run as run_both_processes
 
 # Flax says of its own checkpoints, each time, that Orbax is to be used in their place.
 pytestmark = [
@@ -102,9 +103,11 @@ def test_the_same_files_are_kept(tmp_path, saves):
 def test_drawn_saves_keep_the_same_files(tmp_path, seed):
     draw = random.Random(seed)
     keep, every = draw.randint(1, 3), draw.choice([None, 1, 2, 3])
-    saves, step = [], draw.randint(-3, 3)
+    kind = draw.choice([int, float])
+    saves, step = [], kind(draw.randint(-3, 3))
     for _ in range(8):
-        step += draw.choice([1, 1, 1, 2, 3, 0.5, -1, -3])
+        step += draw.choice([1, 1, 1, 2, 3, -1, -3]) / draw.choice([1, 2])
+        step = kind(step)
         overwrite = draw.random() < 0.3
         saves.append(
             {'step': step, 'keep': keep, 'keep_every_n_steps': every, 'overwrite': overwrite}
@@ -112,9 +115,8 @@ def test_drawn_saves_keep_the_same_files(tmp_path, seed):
     test_the_same_files_are_kept(tmp_path, saves)
 
 
+@pytest.mark.parametrize('orbax', ['orbax'], indirect=True)
 def test_orbax_folders_are_kept_alike(tmp_path, orbax):
-    if not orbax:
-        return
     saves = [{'step': step, 'keep': 3, 'overwrite': step == 4} for step in (5, 6, 2, 5, 4, 9)]
     assert kept(ours, f'{tmp_path}/a', saves) == kept(theirs, f'{tmp_path}/b', saves)
 
@@ -171,9 +173,8 @@ def test_train_states_go_both_ways(tmp_path, orbax):
         assert jax.tree.structure(restored) == jax.tree.structure(target)
 
 
+@pytest.mark.parametrize('orbax', ['orbax'], indirect=True)
 def test_a_target_decides_types_alike(tmp_path, orbax):
-    if not orbax:
-        return
     theirs.save_checkpoint(tmp_path, {'w': jnp.arange(3.0), 'a': np.arange(2.0), 'i': 1}, 1)
     for target in (
         {'w': np.zeros(3), 'a': np.zeros(2, np.float16)},
@@ -273,3 +274,8 @@ def test_arguments_for_orbax_are_the_same(target):
             for library in LIBRARIES
         ]
         assert repr(results[0]) == repr(results[1])
+
+
+@pytest.mark.skipif(not DEEP, reason='two processes, for LINNET_DEEP=1')
+def test_two_processes_read_what_two_of_the_other_wrote():
+    assert run_both_processes() == ['', '']

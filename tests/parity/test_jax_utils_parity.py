@@ -152,6 +152,25 @@ def check_batches_and_metrics_of_all_devices():
     same(program)
 
 
+def check_arguments_for_orbax():
+    devices = np.array(jax.devices())
+    mesh = jax.sharding.Mesh(devices.reshape(4, 2), ('x', 'y'))
+    other = jax.sharding.Mesh(devices.reshape(2, 4), ('x', 'y'))
+    split, whole = (jax.NamedSharding(mesh, spec) for spec in (jax.P('x'), jax.P()))
+    tree = {'s': jax.device_put(jnp.arange(8.0), split), 'n': 1, 'a': np.ones(2)}
+    tree['w'] = jax.device_put(jnp.arange(8.0), whole)
+
+    def program(lib):
+        utils = lib.load('training.orbax_utils')
+        args = [utils.restore_args_from_target(tree), utils.restore_args_from_target(tree, other)]
+        return [[utils.is_multi_device_array(leaf) for leaf in tree.values()], repr(args)]
+
+    same(program)
+    ours = OURS.load('training.orbax_utils')
+    args = ours.restore_args_from_target({'one': jnp.ones(2), 'n': 1}, other)
+    assert args['one'].sharding.is_fully_replicated
+
+
 @pytest.fixture(scope='module')
 def outcomes():
     return run_checks('tests.parity.test_jax_utils_parity')

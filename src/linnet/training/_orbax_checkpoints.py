@@ -92,9 +92,8 @@ def _admit(series: Series, step: Step, retention: Retention) -> None:
 
 
 def _save_tree(checkpointer: Any, path: str, target: Any) -> None:
-    place = path if '://' in path else os.path.abspath(path)
     try:
-        checkpointer.save(place, target, save_args=save_args_from_target(target))
+        checkpointer.save(_absolute(path), target, save_args=save_args_from_target(target))
     except (TypeError, ValueError) as error:
         unknown = [name for name, leaf in _leaves(target) if not isinstance(leaf, _KINDS)]
         if not unknown:
@@ -104,6 +103,11 @@ def _save_tree(checkpointer: Any, path: str, target: Any) -> None:
             why=f'Orbax saves arrays, numbers and strings; it says: {str(error).splitlines()[0]}',
             mend='mark such a field of a dataclass with struct.field(pytree_node=False)',
         ) from error
+
+
+def _absolute(path: str) -> str:
+    """Returns a local path from the root on, as Orbax wants it."""
+    return path if '://' in path else os.path.abspath(path)
 
 
 def restore(path: str, target: Any, checkpointer: Any, transforms: Any) -> Any:
@@ -125,7 +129,7 @@ def restore(path: str, target: Any, checkpointer: Any, transforms: Any) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', message='Sharding info not provided')
-            tree = checkpointer.restore(os.path.abspath(path), **options)
+            tree = checkpointer.restore(_absolute(path), **options)
     except Exception as error:
         raise CheckpointContentError(
             f'the checkpoint {path!r} cannot be restored',
