@@ -23,7 +23,7 @@ PAGE = {
         linnet.errors.findings
         linnet.errors.program_findings linnet.errors.sharp_bits linnet.errors.pages
         linnet.configurations
-        linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
+        linnet.errors.training linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
         linnet.traceback_util linnet.sharp_bits
     """,
     'data': """

@@ -18,7 +18,7 @@ WITHOUT = """
     InvalidCheckpointError MPACheckpointingRequiredError MPARestoreTargetRequiredError
     MPARestoreDataCorruptedError CheckpointNotFoundError CheckpointContentError ToolArgumentError
     DeviceBatchError MissingPackageError PartialRestoreWarning LossError BatchError StreamError
-    NonFiniteLossError CheckpointMismatchError CheckpointDamagedError
+    NonFiniteLossError CheckpointMismatchError CheckpointDamagedError CheckpointWriteError
 """.split()
 
 

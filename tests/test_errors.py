@@ -369,6 +369,7 @@ MESSAGES = [
     (E.TrainOptionError('clip=0', mend='clip=1.0'), 'clip=0; clip=1.0'),
     (E.CheckpointMismatchError('missing: a/b\nextra: c'), 'missing: a/b; extra: c'),
     (E.CheckpointDamagedError('step 3 is damaged', mend='restore(step=2)'), 'step 3; step=2'),
+    (E.CheckpointWriteError('no space left', mend='another disk'), 'no space left; another disk'),
 ]
 
 

@@ -16,7 +16,12 @@ import numpy as np
 import optax
 import pytest
 
-from linnet.errors import CheckpointDamagedError, CheckpointMismatchError, TrainOptionError
+from linnet.errors import (
+    CheckpointDamagedError,
+    CheckpointMismatchError,
+    CheckpointWriteError,
+    TrainOptionError,
+)
 from linnet.train.checkpointing import Checkpoints, Report
 from linnet.train.feed import Position
 from linnet.train.precision import LossScale
@@ -140,8 +145,20 @@ def test_other_numbers_than_were_written_are_found(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / 'file').write_text('in the way')
-    with pytest.raises(OSError, match='file'):
+    with pytest.raises(CheckpointWriteError, match=r'step 1 cannot be written to(.|\n)*file'):
         saved(tmp_path / 'file' / 'run', new_state(), 1)
+
+
+def test_a_disk_that_is_full_when_the_writing_ends(tmp_path, monkeypatch):
+    def fail():
+        raise OSError(28, 'No space left on device')
+
+    run = trainer(tmp_path)
+    run.fit(batches(), steps=4)
+    monkeypatch.setattr(run.checkpoints._open, 'wait_until_finished', fail)
+    with pytest.raises(CheckpointWriteError, match='No space left'):
+        run.fit(batches(), steps=8)
+    assert trainer(tmp_path).checkpoints.latest() == 4
 
 
 def trainer(folder, every=4, **options):

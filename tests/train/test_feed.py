@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -79,6 +81,12 @@ def test_an_iterator_with_a_state_is_set_to_it():
     rest = list(Feed(data).epoch(groups[1].position))
     assert [group.batches[0].tolist() for group in rest] == [[3, 3]]
     assert made[-1].asked == 1
+
+
+@pytest.mark.parametrize('state', [None, {'place': 3}, b'\x00\xff'])
+def test_a_position_goes_through_json(state):
+    position = Position(2, 5, state)
+    assert Position.from_json(json.loads(json.dumps(position.to_json()))) == position
 
 
 class Tensor:

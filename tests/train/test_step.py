@@ -263,7 +263,7 @@ def test_a_loss_may_be_a_scalar_or_a_weighted_mean():
 
 def test_a_stream_without_a_key_is_named():
     state = create_state(Net().init(KEY, BATCHES[0]['x'], train=False), optax.sgd(0.1), KEY)
-    with pytest.raises(StreamError, match=r"stream 'noise'(.|\n)*streams=\('dropout'\)"):
+    with pytest.raises(StreamError, match=r"stream 'noise'(.|\n)*streams=\('dropout',\)"):
         make_train_step(Net('noise'), classify)(state, BATCHES[0])
 
 

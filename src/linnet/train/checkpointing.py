@@ -8,9 +8,10 @@ the disk: a run that is killed at any moment leaves whole steps, and rubbish tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from linnet.errors.training import CheckpointDamagedError, CheckpointMismatchError, TrainOptionError
+from linnet.errors.training import (
+    CheckpointDamagedError,
+    CheckpointMismatchError,
+    CheckpointWriteError,
+    TrainOptionError,
+)
 from linnet.serialization import from_state_dict, to_state_dict
 from linnet.train.state import RunState
 from linnet.traverse_util import unflatten_dict
@@ -95,23 +101,27 @@ class Checkpoints:
         """Begins to save a state; returns when its arrays are copied, before they are written.
 
         A step that is there already is left as it is.
+
+        Raises:
+            CheckpointWriteError: the folder cannot be written, or the step before was not.
         """
         import orbax.checkpoint as ocp
 
-        manager, step = self._manager(), int(state.step)
+        step = int(state.step)
+        with self._writing(step):
+            manager = self._manager()
         if step in manager.all_steps():
             return
         arrays = _arrays({'state': state, 'best': {} if best is None else best})
         arrays = jax.tree.map(jnp.copy, arrays)  # those of the state may be donated meanwhile
         table = {path: _describe(array) for path, array in arrays.items()}
         arrays = {path: array for path, array in arrays.items() if array.size}  # none are empty
-        manager.save(
-            step,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(arrays),
-                about=ocp.args.JsonSave({**about, 'arrays': table}),
-            ),
+        args = ocp.args.Composite(
+            arrays=ocp.args.StandardSave(arrays),
+            about=ocp.args.JsonSave({**about, 'arrays': table}),
         )
+        with self._writing(step):
+            manager.save(step, args=args)
 
     def restore(self, state: RunState, step: int | None = None, *, strict: bool = True) -> Saved:
         """Takes a state back.
@@ -148,9 +158,27 @@ class Checkpoints:
         )
 
     def wait(self) -> None:
-        """Waits until everything is on the disk."""
+        """Waits until everything is on the disk.
+
+        Raises:
+            CheckpointWriteError: it could not be written.
+        """
         if self._open is not None:
-            self._open.wait_until_finished()
+            with self._writing(None):
+                self._open.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _writing(self, step: int | None) -> Iterator[None]:
+        """Says what could not be written, and where."""
+        try:
+            yield
+        except Exception as error:
+            name = 'a step' if step is None else f'step {step}'
+            raise CheckpointWriteError(
+                f'{name} cannot be written to {self}: {error!s:.300}',
+                why='the steps before are whole',
+                mend='make room, or name another folder; then fit(..., resume=True)',
+            ) from error
 
     def close(self) -> None:
         """Waits, and lets go of the folder."""

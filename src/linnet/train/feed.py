@@ -8,6 +8,7 @@ begin depends on the data alone, so a run that goes on from a checkpoint forms t
 
 from __future__ import annotations
 
+import base64
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -30,6 +31,20 @@ class Position(NamedTuple):
     epoch: int = 0
     batch: int = 0
     iterator: Any = None
+
+    def to_json(self) -> list[Any]:
+        """What a checkpoint keeps; the state of an iterator is bytes, or what JSON can hold."""
+        if isinstance(self.iterator, bytes):
+            return [self.epoch, self.batch, {'base64': base64.b64encode(self.iterator).decode()}]
+        return list(self)
+
+    @classmethod
+    def from_json(cls, saved: list[Any]) -> Position:
+        """The position of :meth:`to_json`."""
+        epoch, batch, iterator = saved
+        if isinstance(iterator, dict) and list(iterator) == ['base64']:
+            iterator = base64.b64decode(iterator['base64'])
+        return cls(epoch, batch, iterator)
 
 
 class Group(NamedTuple):

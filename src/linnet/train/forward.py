@@ -86,10 +86,10 @@ class Forward:
 
     def _missing(self, error: InvalidRngError) -> StreamError:
         option = 'streams' if self.train else 'eval_streams'
-        given = ', '.join(repr(name) for name in self._keys if name != 'params')
+        given = tuple(name for name in self._keys if name != 'params')
         return StreamError(
             error.what,
-            why=f'keys are derived for {option}=({given})',
+            why=f'keys are derived for {option}={given}',
             mend=f"Trainer(..., {option}=('dropout', ...)) with the stream's name, or draw nothing "
             'where net.train is False',
             where=error.where,

@@ -168,7 +168,8 @@ class Trainer:
             data: an iterable of batches for each epoch anew, or a function from the number of
                 the epoch, from 0, to one.
             steps: the number of the step to end with, counted from the beginning of the run.
-            epochs: the number of epochs; 1 where neither it nor ``steps`` is given.
+            epochs: the number of epochs, with those before an interruption; 1 where neither it
+                nor ``steps`` is given.
             valid: batches to evaluate on, or a function that gives them.
             valid_every: how often in steps; None for the end of each epoch.
             resume: whether to go on from the newest checkpoint, where there is one.
@@ -193,10 +194,10 @@ class Trainer:
             loop.run()
         finally:
             self.progress.stop()
-            if self.checkpoints is not None:
-                self.checkpoints.wait()
             for writer in self.writers:
                 writer.close()
+            if self.checkpoints is not None:
+                self.checkpoints.wait()
         return self.history[before:]
 
     def evaluate(
@@ -242,7 +243,7 @@ class Trainer:
         if self.checkpoints is not None:
             about = {
                 'seed': self.seed,
-                'position': list(position),
+                'position': position.to_json(),
                 'watch': None if self.watch is None else self.watch.state(),
             }
             self.checkpoints.save(self._present_state(), about, best=self.best_variables)
@@ -264,7 +265,7 @@ class Trainer:
             self.watch.restore(saved.about['watch'])
         if saved.report:
             self.progress.say(str(saved.report))
-        return Position(*saved.about['position'])
+        return Position.from_json(saved.about['position'])
 
     def dispatches(self, batches: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Parts a group into what is dispatched at once: all of a full group, else one by one."""
