@@ -52,8 +52,8 @@ class FrozenField(dict[Any, Any]):
             mend='new = frozen.copy({key: value}), or edit frozen.unfreeze()',
         )
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = popitem = setdefault = update = _refuse
 
     def copy(self, add_or_replace: Mapping[Any, Any] = MappingProxyType({})) -> Any:
         """A frozen dict with the items of ``add_or_replace`` added or put in place."""

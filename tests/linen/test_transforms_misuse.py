@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -13,11 +14,14 @@ import pytest
 
 import linnet.linen as nn
 from linnet.errors import (
+    ApplyModuleInvalidMethodError,
     CallCompactUnboundModuleError,
     InputShapeError,
+    InvalidOptionError,
     InvalidRngError,
     JaxTransformError,
     LinnetError,
+    ModifyScopeVariableError,
     ScanError,
     ScopeCollectionNotFound,
     TransformedMethodReturnValueError,
@@ -422,3 +426,122 @@ def test_init_and_apply_under_plain_transforms() -> None:
     assert y.shape == (4, 2)
     shaped = jax.eval_shape(loop.init, KEY, X[0], X)
     assert shaped['params']['Dense_0']['kernel'].shape == (3, 2, 2)
+
+
+# Sizes, carries, branches, and what is lifted.
+
+
+@pytest.mark.parametrize(
+    ('run', 'words'),
+    [
+        (lambda: many(in_axes=None).init(KEY, X), 'nothing tells nn.vmap the size|axis_size=n'),
+        (lambda: many().init(KEY, X, X[:2]), 'argument 1 has 3, argument 2 has 2'),
+        (lambda: many(axis_size=5).init(KEY, X), 'axis_size=5, argument 1 has 3'),
+        (lambda: stack().init(KEY, X[0], None), 'nothing tells nn.scan the size|length=n'),
+        (lambda: stack(length=5).init(KEY, X[0], X), 'length=5, argument 2 has 3'),
+        (
+            lambda: stack().apply(stack().init(KEY, X[0], X), X[0], X[:2]),
+            'params/Dense_0/bias has 3, argument 2 has 2',
+        ),
+    ],
+)
+def test_sizes_of_an_axis(run: Callable[[], Any], words: str) -> None:
+    says(ScanError, run, *words.split('|'))
+
+
+def many(**options: Any) -> Any:
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x, *_):
+            return nn.Dense(2)(x)
+
+    return nn.vmap(Net, {'params': 0}, {'params': True}, **options)()
+
+
+def stack(**options: Any) -> Any:
+    return nn.scan(Block, {'params': 0}, split_rngs={'params': True}, **options)()
+
+
+def test_errors_inside_of_a_transform_stay() -> None:
+    def refuse(module, x):
+        raise ValueError('my own')
+
+    with pytest.raises(ValueError, match='my own'):
+        compact(lambda self, x: nn.vmap(refuse)(self, x)).apply({}, X)
+    with pytest.raises(ValueError, match='my own'):
+        compact(lambda self, x: nn.scan(lambda m, c, x: refuse(m, x))(self, x, x)).apply({}, X)
+
+    def refuse_types(module, x):
+        raise TypeError('my own')
+
+    with pytest.raises(TypeError, match='my own'):
+        compact(lambda s, x: nn.cond(True, refuse_types, refuse_types, s, x)).apply({}, X)
+
+
+def test_what_a_while_loop_hands_on() -> None:
+    def loop(test, step):
+        return compact(lambda self, x: nn.while_loop(test, step, self, x))
+
+    def small(module, x):
+        return x.sum() < 9
+
+    cast = loop(small, lambda module, x: x.astype(jnp.bfloat16))
+    says(ScanError, lambda: cast.apply({}, X), 'the carry of nn.while_loop', 'to bfloat16[3,2]')
+    wide = loop(lambda module, x: x < 9, lambda module, x: x)
+    says(ScanError, lambda: wide.apply({}, X), 'an array of shape (3, 2)', 'not one boolean')
+
+    def write(module, x):
+        module.put_variable('state', 'n', x)
+        return small(module, x)
+
+    state = {'state': {'n': X}}
+    asks = loop(write, lambda module, x: x)
+    run = functools.partial(asks.apply, state, X, mutable=['state'])
+    says(ModifyScopeVariableError, run, 'the condition of nn.while_loop', 'in the body')
+    writes = loop(small, lambda module, x: (write(module, x), x)[1])
+    run = functools.partial(writes.apply, state, X, mutable=['state'])
+    says(ModifyScopeVariableError, run, 'inside nn.while_loop', "carry_variables='state'")
+
+
+def test_branches_that_differ() -> None:
+    def choose(one, other):
+        return compact(lambda self, x: nn.cond(True, one, other, self, x))
+
+    two = choose(lambda m, x: nn.Dense(2, name='a')(x), lambda m, x: nn.Dense(2, name='b')(x))
+    says(
+        ScanError,
+        lambda: two.init(KEY, X),
+        'params/a/bias is float32[2] in branch 0 and missing in branch 1',
+        'self.is_initializing()',
+    )
+    pair = choose(lambda m, x: (x, x), lambda m, x: x)
+    says(ScanError, lambda: pair.apply({}, X), 'result[0] is float32[3,2] in branch 0')
+
+
+def test_methods_that_a_class_does_not_have() -> None:
+    says(ApplyModuleInvalidMethodError, lambda: nn.remat(Block, methods=['encode']), "'encode'")
+    says(ApplyModuleInvalidMethodError, lambda: nn.remat(Block, methods=3), 'method=3', 'Block')
+
+
+def test_modules_that_are_not_bound_and_what_is_no_module() -> None:
+    run = functools.partial(nn.vjp, lambda m, x: m(x), nn.Dense(2), X)
+    says(CallCompactUnboundModuleError, run, 'nn.vjp was given Dense(features=2)', 'in a method')
+    run = functools.partial(nn.cond, True, min, max, 3)
+    says(TransformTargetError, run, 'nn.cond was given 3', 'nn.cond(pred, lambda m, x: m(x)')
+
+
+def test_a_static_argument_that_is_given_by_keyword() -> None:
+    class Net(nn.Module):
+        def __call__(self, x, train):
+            return x
+
+    run = functools.partial(nn.remat(Net, static_argnums=(2,))().apply, {}, X, train=True)
+    says(InvalidOptionError, run, 'argument 2', '1 were given by position', 'keywords train')
+
+
+def test_modules_that_a_loop_closes_over() -> None:
+    def body(self, x):
+        dense = nn.Dense(2)
+        return nn.scan(lambda m, c, x: (dense(c), None), length=2)(self, x, None)
+
+    says(JaxTransformError, lambda: compact(body).init(KEY, X), 'under nn.scan closes over')

@@ -7,6 +7,9 @@ import pytest
 from tests.parity import models
 from tests.parity.harness import run_mode, same
 
+# One model shares the default of a field, which is what it tests.
+pytestmark = pytest.mark.filterwarnings('ignore::linnet.errors.SharedDefaultWarning')
+
 models.load_all()
 
 _RUNS = [(name, mode) for name, case in models.MODELS.items() for mode in case.modes]

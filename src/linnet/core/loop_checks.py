@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import jax
 
 from linnet.core.filters import Filter, in_filter
+from linnet.errors._suggest import described
 from linnet.errors.sharp_bits import (
     EqualMembersWarning,
     IgnoredKeywordsWarning,
@@ -112,7 +113,7 @@ def carry_and_output(y: Any, fn: Callable[..., Any]) -> tuple[Any, Any]:
     )
 
 
-def check_carry(before: Any, after: Any) -> None:
+def check_carry(before: Any, after: Any, transform: str = 'nn.scan') -> None:
     """Says which part of a carry an iteration has changed in structure, shape or dtype."""
     flatten: Any = jax.tree_util.tree_flatten_with_path
     paths_in, tree_in = flatten(before)
@@ -131,12 +132,109 @@ def check_carry(before: Any, after: Any) -> None:
     if not changes and tree_in != tree_out:
         changes.append(f'its structure goes from {tree_in} to {tree_out}')
     if changes:
+        kept = 'variable_carry' if transform == 'nn.scan' else 'carry_variables'
         raise ScanError(
-            f'an iteration changes the carry of nn.scan: {"; ".join(changes)}',
+            f'an iteration changes the carry of {transform}: {"; ".join(changes)}',
             why='the carry has the same structure, shapes and dtypes in every iteration',
-            mend='carry = y.astype(carry.dtype), or make variables of variable_carry before the '
-            'loop',
+            mend=f'carry = y.astype(carry.dtype), or make variables of {kept} before the loop',
         )
+
+
+def check_condition(go_on: Any) -> None:
+    """Refuses what does not tell whether a loop goes on."""
+    if jax.numpy.shape(go_on) != () or jax.numpy.result_type(go_on).kind != 'b':
+        raise ScanError(
+            f'the condition of nn.while_loop returned {described(go_on)}, not one boolean',
+            mend='return (x < 9).all()',
+        )
+
+
+def check_sizes(
+    transform: str, axes: Any, values: Any, option: str, given: int | None = None, first: int = 1
+) -> None:
+    """Says what has which size along the axis of a transform, where there is none or not one.
+
+    Args:
+        transform: its name.
+        axes: the axis of each part of ``values``, as JAX takes them.
+        values: groups of variables, and arguments.
+        option: the argument that would tell the size.
+        given: what it tells.
+        first: the number of the first argument.
+
+    Raises:
+        ScanError: nothing has the axis, or not all have one size along it.
+    """
+    sizes: dict[int, str] = {given: f'{option}='} if given else {}
+
+    beyond = False
+
+    def note(path: Any, axis: Any, part: Any) -> None:
+        nonlocal beyond
+        for below, leaf in jax.tree_util.tree_flatten_with_path(part)[0]:
+            shape = getattr(leaf, 'shape', ())
+            if isinstance(axis, int) and -len(shape) <= axis < len(shape):
+                sizes.setdefault(shape[axis], f'{_part_name((*path, *below), first)} has ')
+            else:
+                beyond |= isinstance(axis, int)
+
+    jax.tree_util.tree_map_with_path(note, axes, values, is_leaf=lambda x: x is None)
+    if not sizes and not beyond:
+        raise ScanError(
+            f'nothing tells {transform} the size of its axis',
+            why='no argument and no variable has it',
+            mend=f'{transform}(..., {option}=n)',
+        )
+    if len(sizes) > 1:
+        raise ScanError(
+            f'{transform} has parts of several sizes along its axis: '
+            f'{", ".join(f"{what}{size}" for size, what in sizes.items())}',
+            why='all that is sliced has as many slices',
+            mend='in_axes=None for an argument that all share, or variables of that many slices',
+        )
+
+
+def _part_name(path: tuple[Any, ...], first: int) -> str:
+    """What a user calls a leaf of ``(groups of variables, arguments)``."""
+    if path[0].idx == 0:
+        return '/'.join(str(getattr(k, 'key', k)) for k in path[3:])
+    return f'argument {path[1].idx + first}{jax.tree_util.keystr(path[2:])}'
+
+
+def check_branches(transform: str, outs: Sequence[Any]) -> None:
+    """Says how the branches of a choice differ in what they return and leave as variables.
+
+    Args:
+        transform: its name.
+        outs: of each branch, a pair of the result and the groups of variables, as shapes.
+
+    Raises:
+        ScanError: they differ.
+    """
+    first, *others = [_named_parts(out) for out in outs]
+    for number, other in enumerate(others, 1):
+        changes = [
+            f'{name} is {first.get(name, "missing")} in branch 0 and '
+            f'{other.get(name, "missing")} in branch {number}'
+            for name in dict.fromkeys((*first, *other))
+            if first.get(name) != other.get(name)
+        ]
+        if changes:
+            raise ScanError(
+                f'the branches of {transform} differ: {"; ".join(changes[:4])}',
+                why='all must return, and leave as variables, the same shapes and dtypes',
+                mend='call all of them while self.is_initializing(), so that all variables exist',
+            )
+
+
+def _named_parts(out: Any) -> dict[str, str]:
+    parts = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(out)[0]:
+        name = f'result{jax.tree_util.keystr(path[1:])}'
+        if path[0].idx == 1:
+            name = '/'.join(str(getattr(k, 'key', k)) for k in path[3:])
+        parts[name] = f'{leaf.dtype}[{",".join(map(str, leaf.shape))}]'
+    return parts
 
 
 def check_none_made(before: Any, after: Any) -> None:

@@ -46,6 +46,16 @@ class CallCompactUnboundModuleError(LinnetError):
             mend=f'variables = {model}.init(key, x{extra}); y = {model}.apply(variables, x{extra})',
         )
 
+    @classmethod
+    def under(cls, transform: str, module: object) -> CallCompactUnboundModuleError:
+        """A lifted transform was given a module that is not bound to variables."""
+        error = cls(module_cls=module)
+        error.what = f'{transform} was given {brief(module)}, which is not bound to variables'
+        error.why = 'a lifted transform hands the variables of a module over'
+        error.mend = f'call {transform} in a method of a module, which init or apply runs'
+        error.args = (error.what,)
+        return error
+
 
 class CallSetupUnboundModuleError(LinnetError):
     """``setup`` was called by hand on a module that is not bound to variables.

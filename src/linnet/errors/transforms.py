@@ -169,9 +169,24 @@ class TransformTargetError(LinnetError):
         super().__init__(
             f'{name} was given {brief(target)}',
             why='it takes a Module class, or a function whose first argument is a Module',
-            mend=f'{transform or "nn.jit"}(MyModule)(...), or a method: '
-            f'{transform or "nn.jit"}(MyModule.__call__)(self, x)',
+            mend=_DIRECT.get(
+                transform,
+                f'{transform or "nn.jit"}(MyModule)(...), or a method: '
+                f'{transform or "nn.jit"}(MyModule.__call__)(self, x)',
+            ),
         )
+
+
+_DIRECT = {
+    'nn.cond': 'nn.cond(pred, lambda m, x: m(x), lambda m, x: x, module, x)',
+    'nn.custom_vjp': 'nn.custom_vjp(lambda m, x: m(x), forward, backward)(module, x)',
+    'nn.jvp': 'nn.jvp(lambda m, x: m(x), module, (x,), (x_dot,), variable_tangents={})',
+    'nn.switch': 'nn.switch(index, [lambda m, x: m(x)], module, x)',
+    'nn.value_and_grad': 'nn.value_and_grad(lambda m, x: m(x).sum(), module, x)',
+    'nn.vjp': 'nn.vjp(lambda m, x: m(x), module, x)',
+    'nn.while_loop': 'nn.while_loop(lambda m, x: x < 9, lambda m, x: m(x), module, x)',
+}
+"""Of transforms that are called on a module at once, a line that does."""
 
 
 class TransformedMethodReturnValueError(LinnetError):

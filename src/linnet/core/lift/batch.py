@@ -19,6 +19,7 @@ from linnet.core.loop_checks import (
     check_carry,
     check_none_made,
     check_shared_writes,
+    check_sizes,
     checker_of_members,
     drop_keywords,
     sliced,
@@ -50,7 +51,8 @@ def vmap(
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
         drop_keywords('nn.vmap', kwargs)
         edge = Boundary(scopes, tuple(axes_in), tuple(axes_out), tuple(split_rngs), 'nn.vmap', own)
-        size = axis_size or _axis_size((in_groups, in_axes), (edge.variables, args))
+        known = (in_groups, in_axes), (edge.variables, args)
+        size = axis_size or _axis_size(*known)
         pure = edge.pure(fn)
         run = jax.vmap(
             lambda variables, rngs, args: pure(variables, rngs, *args),
@@ -60,8 +62,14 @@ def vmap(
             axis_name=axis_name,
             spmd_axis_name=spmd_axis_name,
         )
+        if size is None:
+            check_sizes('nn.vmap', *known, 'axis_size')
         variables = relabelled(meta.remove_axis, edge.variables, in_groups, metadata_params)
-        y, out = run(variables, _split_keys(edge.rngs, split_rngs, size), args)
+        try:
+            y, out = run(variables, _split_keys(edge.rngs, split_rngs, size), args)
+        except ValueError:
+            check_sizes('nn.vmap', *known, 'axis_size', axis_size)
+            raise
         with check_members(edge):
             edge.publish(relabelled(meta.add_axis, out, out_groups, metadata_params))
         return y
@@ -101,7 +109,10 @@ def scan(
         edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan', own)
         shared, carried, *rest = edge.variables
         carried, constant = edge.by_mutability(carried)
-        size = length or _axis_size((in_groups, in_axes), (tuple(rest), args))
+        known = (in_groups, in_axes), (tuple(rest), args)
+        size = length or _axis_size(*known)
+        if size is None:
+            check_sizes('nn.scan', *known, 'length')
         mapped = relabelled(meta.remove_axis, tuple(rest), in_groups, metadata_params)
         loop = axes_scan.scan(
             _loop_body(edge, fn, constant, data_transform, check_constancy_invariants),
@@ -114,9 +125,13 @@ def scan(
             check_constancy_invariants=check_constancy_invariants,
         )
         rngs = _split_keys(edge.rngs, split_rngs, size)
-        shared, (carried_out, c), (ys, mapped_out) = loop(
-            shared, (carried, init), mapped, rngs, args
-        )
+        try:
+            shared, (carried_out, c), (ys, mapped_out) = loop(
+                shared, (carried, init), mapped, rngs, args
+            )
+        except ValueError:
+            check_sizes('nn.scan', *known, 'length', length, first=2)
+            raise
         shared_out, _ = edge.by_mutability(shared)
         mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
         with check_members(edge):

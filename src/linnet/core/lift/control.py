@@ -16,6 +16,7 @@ from jax import lax
 
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups
+from linnet.core.loop_checks import check_branches, check_carry, check_condition
 
 
 def cond(
@@ -33,7 +34,7 @@ def cond(
     """
     edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.cond')
     branches = (true_fun, false_fun)
-    return _choose(lambda *pure: lax.cond(pred, *pure, *operands), edge, branches)
+    return _choose(lambda *pure: lax.cond(pred, *pure, *operands), edge, branches, operands)
 
 
 def switch(
@@ -49,15 +50,22 @@ def switch(
     The arguments are explained at :func:`linnet.linen.switch`.
     """
     edge = Boundary(scope, (variables,), (variables,), (rngs,), 'nn.switch')
-    return _choose(lambda *pure: lax.switch(index, pure, *operands), edge, branches)
+    return _choose(lambda *pure: lax.switch(index, pure, *operands), edge, branches, operands)
 
 
 def _choose(
-    choose: Callable[..., Any], edge: Boundary, branches: Sequence[Callable[..., Any]]
+    choose: Callable[..., Any],
+    edge: Boundary,
+    branches: Sequence[Callable[..., Any]],
+    operands: tuple[Any, ...],
 ) -> Any:
     """Runs one of several functions, all of the same variables and keys."""
     pure = [functools.partial(edge.pure(f), edge.variables, edge.rngs) for f in branches]
-    y, out = choose(*pure)
+    try:
+        y, out = choose(*pure)
+    except TypeError:
+        check_branches(edge.name, [jax.eval_shape(branch, *operands) for branch in pure])
+        raise
     edge.publish(out)
     return y
 
@@ -93,11 +101,14 @@ def while_loop(
         edge.asking = True
         go_on = cond_fn(edge.arranged(inner), carry)
         edge.asking = False
+        check_condition(go_on)
         return go_on
 
     def step(state: Any) -> Any:
-        i, carried, carry = state
+        i, *before = state
+        carried, carry = before
         carry, (carried,) = edge.pure(body_fn)((carried, constant, shared), keys(i), carry)
+        check_carry(tuple(before), (carried, carry), 'nn.while_loop')
         return i + 1, carried, carry
 
     _, carried, carry = lax.while_loop(test, step, (jnp.int32(0), carried, init))

@@ -20,10 +20,12 @@ import jax
 from linnet.core.rng import LazyRng
 from linnet.core.scope import Scope, Variable
 from linnet.errors.calls import CallCompactUnboundModuleError
+from linnet.errors.modules import ApplyModuleInvalidMethodError
 from linnet.errors.transforms import TransformedMethodReturnValueError, TransformTargetError
 from linnet.linen.module import binding
 from linnet.linen.module.base import Module
 from linnet.linen.module.calls import wrap_method_once
+from linnet.linen.module.plan import local_method_names
 from linnet.linen.module.state import ModuleBase, ModuleState, SetupState
 from linnet.linen.module.trees import is_atom, map_modules, modules_in
 
@@ -185,7 +187,7 @@ class Call:
         if not isinstance(module, ModuleBase):
             raise TransformTargetError(module, transform=name)
         if module.scope is None:
-            raise CallCompactUnboundModuleError(module_cls=type(module), method=name)
+            raise CallCompactUnboundModuleError.under(name, module)
         self._capture = Capture()
         self._module = module
         self.args, self.kwargs = self._capture.seal((args, kwargs))
@@ -324,6 +326,16 @@ def fork_rngs(module: Any) -> Iterator[None]:
 
 
 TransformTarget = type[Module] | Callable[..., Any]
+
+
+def _check_methods(target: Any, methods: Iterable[str]) -> None:
+    for method in methods:
+        if not callable(getattr(target, str(method), None)):
+            names = local_method_names(target, exclude=target.__dataclass_fields__)
+            known = [name for name in names if not name.startswith('_')]
+            raise ApplyModuleInvalidMethodError(method, module_cls=target, known=known)
+
+
 Methods = str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None
 
 
@@ -358,6 +370,9 @@ def lift(
         return lifting(target, *args, **kwargs)
     if methods is None or isinstance(methods, str):
         methods = (methods or '__call__',)
+    elif not isinstance(methods, Iterable):
+        raise ApplyModuleInvalidMethodError(methods, module_cls=target)
+    _check_methods(target, methods)
     lifting = functools.partial(lifting, cls=target)
     if isinstance(methods, Mapping):
         namespace = {m: lifting(getattr(target, m), **kw) for m, kw in methods.items()}
