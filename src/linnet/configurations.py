@@ -156,9 +156,6 @@ flax_return_frozendict = bool_flag(
 flax_fix_rng = bool_flag(
     'flax_fix_rng_separator', default=False, help='Separate the names of a path in its digest.'
 )
-linnet_fast_init = bool_flag(
-    'linnet_fast_init', default=False, help='Let init compute variables, not the forward pass.'
-)
 flax_use_flaxlib = bool_flag('flax_use_flaxlib', default=False, help=_NNX)
 flax_array_ref = bool_flag('flax_array_ref', default=False, help=_NNX)
 flax_pytree_module = bool_flag('flax_pytree_module', default=True, help=_NNX)
@@ -172,4 +169,7 @@ linnet_sharp_bits = choice_flag(
     'linnet_sharp_bits',
     choices=('warn', 'error', 'off'),
     help='What a SharpBitWarning does: warn, be raised, or nothing.',
+)
+linnet_fast_init = bool_flag(
+    'linnet_fast_init', default=False, help='Let init compute variables, not the forward pass.'
 )
