@@ -3,7 +3,7 @@
 ``linnet explain LN101`` prints the page, which is the docstring of the class: what happened, a
 program that is wrong, one that is right, and the reason. Codes run in hundreds by kind: LN1xx
 randomness, LN2xx variables and scopes, LN3xx modules, LN4xx transforms, LN5xx the input of layers,
-LN6xx data and files, LN7xx flags, LN9xx training.
+LN6xx data and files, LN7xx flags, LN8xx programs for Flax, LN9xx training.
 """
 
 from linnet.errors._base import (
