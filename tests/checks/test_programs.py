@@ -11,6 +11,7 @@ import runpy
 import warnings
 from pathlib import Path
 
+import jax
 import pytest
 
 from linnet.checks import Report, sanitize, watcher
@@ -23,6 +24,15 @@ PROGRAMS = sorted((Path(__file__).parent / 'programs').glob('*.py'))
 def _share_compiled_operations(monkeypatch):
     """Lets programs, which have no function in common, share what JAX compiled of single steps."""
     monkeypatch.setattr(watcher, '_numbers', itertools.repeat(1))
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _compile_fast():
+    """Programs run for milliseconds: to optimise them takes longer than it saves."""
+    before = jax.config.read('jax_disable_most_optimizations')
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)
 
 
 def run(path: Path) -> Report:

@@ -1,10 +1,12 @@
-"""The sanitizer itself: it changes nothing, costs nothing when off, and reports what it was told."""
+"""The sanitizer itself: it changes nothing, costs nothing when off, and reports what it found."""
 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +16,7 @@ import pytest
 import linnet
 import linnet.linen as nn
 from linnet.checks import gradients, sanitize
-from linnet.errors import RepeatedKeyFinding, SharpBitWarning
+from linnet.errors import Finding, RepeatedKeyFinding, SharpBitWarning, codes
 
 KEY = jax.random.key(0)
 X = np.arange(12, dtype=np.float32).reshape(4, 3)
@@ -169,9 +171,12 @@ def test_what_is_said_at_once_is_reported_too():
 
 
 def test_an_error_ends_the_block_and_what_was_found_remains():
-    with pytest.raises(ZeroDivisionError), sanitize(show=False) as report:
+    def fail():
         repeat_a_key()
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), sanitize(show=False) as report:
+        fail()
     assert report.codes == ['LN811']
     repeat_a_key()
     assert report.findings[0].count == 1
@@ -243,3 +248,11 @@ def test_gradients_says_what_is_wrong_in_a_tree():
         'count': jnp.zeros((), int),
     }
     assert gradients(grads) == {'a/zero': 'zero', 'a/nan': 'not finite', 'b': 'not finite'}
+
+
+def test_the_page_tells_the_truth():
+    page = (Path(__file__).parents[2] / 'docs' / 'sanitizer.md').read_text()
+    namespace = {}
+    exec(re.search(r'```python\n(.*?)```', page, re.DOTALL)[1], namespace)
+    listed = re.findall(r'^\| (LN\d+) \|', page, re.MULTILINE)
+    assert listed == [code for code in codes() if issubclass(codes()[code], Finding)][1:]

@@ -1,4 +1,4 @@
-"""Masks of padded batches: padding attends to nothing, and nobody to it; a bias of large numbers."""
+"""Masks of padded batches: padding attends to nothing, and nobody to it; a bias of -1e9."""
 
 # Finds: nothing
 import jax
