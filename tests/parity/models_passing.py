@@ -139,12 +139,15 @@ def list_field_of_modules(nn: Any) -> Any:
 
 @model(X)
 def nested_dict_field_of_modules(nn: Any) -> Any:
+    frozen = Library.of(nn).core.FrozenDict
+
     class Net(nn.Module):
         table: Any
 
         def __call__(self, x):
             left, right = self.table['left'], self.table['right']
-            return left['a'](x) + right[0](x), type(self.table).__name__, type(left).__name__
+            kinds = [isinstance(table, frozen) for table in (self.table, left)]
+            return left['a'](x) + right[0](x), kinds
 
     return Net({'right': [nn.Dense(3)], 'left': {'a': nn.Dense(3)}})
 
@@ -364,8 +367,9 @@ def frozen_dict_field(nn: Any) -> Any:
         def __call__(self, x):
             x = nn.Dense(self.config['n'])(x)
             nested = self.config['more']
-            kinds = [self.config, nested, nested['list'], self.frozen, self.sizes]
-            return x, [type(kind).__name__ for kind in kinds], dict(self.config), self.sizes
+            kinds = [isinstance(field, frozen) for field in (self.config, nested, self.frozen)]
+            lists = [type(field).__name__ for field in (nested['list'], self.sizes)]
+            return x, kinds, lists, dict(self.config), self.sizes
 
-    freeze = Library.of(nn).core.freeze
+    freeze, frozen = Library.of(nn).core.freeze, Library.of(nn).core.FrozenDict
     return Net({'n': 3, 'more': {'list': [1, 2]}}, freeze({'a': 1}), [1, [2, (3,)]])
