@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import inspect
 import os
@@ -177,6 +178,7 @@ def test_train_states_go_both_ways(tmp_path, orbax):
 def test_a_target_decides_types_alike(tmp_path, orbax):
     theirs.save_checkpoint(tmp_path, {'w': jnp.arange(3.0), 'a': np.arange(2.0), 'i': 1}, 1)
     for target in (
+        collections.OrderedDict(w=np.zeros(3), a=np.zeros(2)),
         {'w': np.zeros(3), 'a': np.zeros(2, np.float16)},
         {'w': jnp.zeros(3), 'a': np.zeros(2, np.float16), 'i': 2.5},
         {'w': jnp.zeros(3, jnp.bfloat16), 'a': jnp.zeros(2), 'i': None},

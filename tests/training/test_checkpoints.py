@@ -188,7 +188,9 @@ def test_a_step_that_is_there_is_not_replaced_unasked(tmp_path):
 @both
 def test_a_failed_save_leaves_the_last_checkpoint(tmp_path, orbax):
     save(tmp_path)
-    with pytest.raises((ToolArgumentError, SerializationError), match=r"'f' cannot|./f.*no form"):
+    with pytest.raises(
+        (ToolArgumentError, SerializationError), match=r"its leaves 'f'|./f.*no form"
+    ):
         save(tmp_path, 1, {'f': len, 'w': np.ones(1)}, overwrite=True)
     assert_restored(restore(tmp_path, STATE))
     save(tmp_path, 2)
@@ -328,13 +330,16 @@ class TestOrbaxFolders:
             assert names(tmp_path) == ['checkpoint_2']
             assert_restored(restore(tmp_path, STATE, orbax_checkpointer=checkpointer))
 
-    def test_errors_of_orbax_that_are_not_about_leaves_pass(self, tmp_path):
+    def test_what_orbax_says_is_passed_on(self, tmp_path):
         class Failing:
             def save(self, path, tree, save_args):
                 raise ValueError('no such device')
 
-        with pytest.raises(ValueError, match='no such device'):
+        with pytest.raises(ToolArgumentError, match='no such device'):
             save(tmp_path, orbax_checkpointer=Failing())
+        with pytest.raises(ToolArgumentError, match='zero size'):
+            save(tmp_path, 1, {'e': jnp.zeros((0, 3))})
+        assert latest(tmp_path) is None
 
     def test_without_the_package_files_are_written_and_folders_refused(self, tmp_path, monkeypatch):
         save(tmp_path / 'a')
@@ -470,6 +475,28 @@ def test_the_parts_of_spread_arrays_must_be_there(tmp_path, manager):
     os.remove(tmp_path / 'checkpoint_1_gda/p/w/.zarray')
     with pytest.raises(MPARestoreDataCorruptedError, match='step 1'):
         restore(tmp_path, LIKE, step=1, gda_manager=manager)
+
+
+def test_spread_arrays_are_not_mixed_with_those_of_a_killed_save(tmp_path, manager):
+    class Killed(BaseException):
+        pass
+
+    def serialize(*args, on_commit_callback):
+        raise Killed
+
+    for step in (1, 2):
+        save_together(tmp_path, SPREAD, step, keep=2, gda_manager=manager)
+    manager.wait_until_finished()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager, 'serialize', serialize)
+        with pytest.raises(Killed):
+            save_together(tmp_path, LIKE, 2, keep=2, overwrite=True, gda_manager=manager)
+    os.makedirs(tmp_path / 'checkpoint_2_gda' / 'half')
+    assert latest(tmp_path) == str(tmp_path / 'checkpoint_1')
+    assert_restored(restore(tmp_path, LIKE, gda_manager=manager), SPREAD)
+    save_together(tmp_path, SPREAD, 3, gda_manager=manager)
+    manager.wait_until_finished()
+    assert names(tmp_path) == ['checkpoint_3', 'checkpoint_3_gda']
 
 
 @both

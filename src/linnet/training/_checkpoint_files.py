@@ -195,6 +195,17 @@ class Series:
             if rest == _UNFINISHED or _UNFINISHED_FOLDER in rest:
                 _remove(self.path(rest))
 
+    def clear_arrays(self, step: Step) -> None:
+        """Removes folders of spread arrays that have no file, and the checkpoint of a step.
+
+        Nobody may be writing such a folder meanwhile.
+        """
+        _remove(self.path(step))
+        for rest in self._rests():
+            text = rest.removesuffix(MP_ARRAY_POSTFIX)
+            if text != rest and not io.exists(self.path(text)):
+                _remove(self.path(rest))
+
     def retain(self, step: Step, retention: Retention, *, is_behind: bool = False) -> None:
         """Removes the checkpoints that are not kept, once the one of a step is there.
 

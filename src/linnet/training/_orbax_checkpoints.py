@@ -48,7 +48,7 @@ def save(series: Series, target: Any, step: Step, retention: Retention, checkpoi
 
     Raises:
         InvalidCheckpointError: the step is there, or would not be kept.
-        ToolArgumentError: the target is no tree, or has a leaf that Orbax cannot save.
+        ToolArgumentError: the target is no tree, or Orbax cannot save it.
     """
     orbax = import_orbax()
     if not jax.tree.leaves(target) or jax.tree_util.treedef_is_leaf(jax.tree.structure(target)):
@@ -96,12 +96,12 @@ def _save_tree(checkpointer: Any, path: str, target: Any) -> None:
         checkpointer.save(_absolute(path), target, save_args=save_args_from_target(target))
     except (TypeError, ValueError) as error:
         unknown = [name for name, leaf in _leaves(target) if not isinstance(leaf, _KINDS)]
-        if not unknown:
-            raise
+        leaves = f', for its leaves {listing("/".join(name) for name in unknown)}'
         raise ToolArgumentError(
-            f'the leaves {listing("/".join(name) for name in unknown)} cannot be saved',
-            why=f'Orbax saves arrays, numbers and strings; it says: {str(error).splitlines()[0]}',
-            mend='mark such a field of a dataclass with struct.field(pytree_node=False)',
+            f'Orbax cannot save {path!r}{leaves if unknown else ""}',
+            why=str(error).splitlines()[0],
+            mend='mark such a field of a dataclass with struct.field(pytree_node=False), or '
+            "linnet.config.update('flax_use_orbax_checkpointing', False)",
         ) from error
 
 
@@ -136,8 +136,9 @@ def restore(path: str, target: Any, checkpointer: Any, transforms: Any) -> Any:
             why=f'it is damaged, or does not fit the target: {str(error).splitlines()[0]}',
             mend='restore_checkpoint(folder, None, step=...) to see what a checkpoint holds',
         ) from error
-    state = _with_nones(to_state_dict(tree), kinds)
-    return state if target is None else from_state_dict(target, state)
+    if target is None:
+        return to_state_dict(tree)
+    return from_state_dict(target, to_state_dict(_with_nones(tree, kinds)))
 
 
 def _restore_args(orbax: Any, target: Any) -> Any:
@@ -158,7 +159,11 @@ def _plain(leaf: Any) -> Any:
 def _leaves(tree: Any) -> Iterator[tuple[Path, Any]]:
     """Yields the leaves of a tree, and their paths as Orbax writes them."""
     for keys, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        yield tuple(jax.tree_util.keystr((key,), simple=True) for key in keys), leaf
+        yield _names(keys), leaf
+
+
+def _names(keys: Any) -> Path:
+    return tuple(jax.tree_util.keystr((key,), simple=True) for key in keys)
 
 
 def _saved_kinds(path: str) -> dict[Path, str]:
@@ -194,8 +199,8 @@ def _compare_names(path: str, target: Any, kinds: dict[Path, str]) -> None:
     warn(PartialRestoreWarning(f'{what}; the values of the target are kept', why=why))
 
 
-def _with_nones(state: Any, kinds: dict[Path, str], path: Path = ()) -> Any:
-    """Returns a state dict with None where that was saved, and not Orbax's note about it."""
-    if isinstance(state, dict):
-        return {key: _with_nones(value, kinds, (*path, key)) for key, value in state.items()}
-    return None if kinds.get(path) == 'None' else state
+def _with_nones(tree: Any, kinds: dict[Path, str]) -> Any:
+    """Returns a tree with None where that was saved, and not Orbax's note about it."""
+    return jax.tree_util.tree_map_with_path(
+        lambda keys, leaf: None if kinds.get(_names(keys)) == 'None' else leaf, tree
+    )

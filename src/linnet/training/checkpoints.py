@@ -203,7 +203,8 @@ def save_checkpoint_multiprocess(
 ) -> str:
     """Saves a tree whose arrays may be spread over several processes; each process calls it.
 
-    The first process writes the file, all write their parts of the arrays that are spread.
+    The first process writes the file, all write their parts of the arrays that are spread. Where a
+    checkpoint with such arrays is saved over, it is removed first: half of it would be of no use.
 
     Args:
         ckpt_dir: as for :func:`save_checkpoint`; all processes see it.
@@ -249,7 +250,9 @@ def save_checkpoint_multiprocess(
         io.makedirs(series.folder)
         series.clean()
         series.write_unfinished(data)
+        series.clear_arrays(step)
     if arrays:
+        _process_arrays.wait_for_all(f'{series.path(step)} is clear')
         _process_arrays.write(
             series.path(step), arrays, gda_manager, lambda: _finish(series, step, retention)
         )
@@ -366,14 +369,14 @@ def _restore_file(path: str, target: Any, step: Any, manager: Any, partial: bool
 
 def _compare_shapes(path: str, target: Any, result: Any) -> None:
     """Warns of arrays that have another shape in a checkpoint than in the target."""
-    wanted = jax.tree_util.tree_leaves_with_path(target)
-    restored = jax.tree.leaves(result)
-    if len(wanted) != len(restored):
+    structure: Any = jax.tree.structure(target)
+    if structure != jax.tree.structure(result):
         return
+    wanted = jax.tree_util.tree_leaves_with_path(target)
     differing = [
         f'{jax.tree_util.keystr(keys, simple=True, separator="/")}: {shape} was saved, '
         f'the target has {leaf.shape}'
-        for (keys, leaf), value in zip(wanted, restored, strict=True)
+        for (keys, leaf), value in zip(wanted, jax.tree.leaves(result), strict=True)
         if (shape := getattr(value, 'shape', None)) != getattr(leaf, 'shape', shape)
         and shape is not None
     ]
