@@ -109,6 +109,8 @@ def kind_of(x: Any) -> str:
     """The name of a value's class; all concrete and traced arrays are of one kind."""
     if isinstance(x, jax.Array):
         return 'jax.Array'
+    if type(x).__name__ == 'FrozenField':  # a frozen dict that is a dict too
+        return 'FrozenDict'
     return 'function' if inspect.isroutine(x) else type(x).__name__
 
 
