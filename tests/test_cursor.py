@@ -6,6 +6,8 @@ import collections
 import copy
 import operator
 import pickle
+import re
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -241,3 +243,11 @@ def test_a_cursor_says_where_it_stands_and_can_be_copied():
         assert other.build() == c.build()
     assert isinstance([], Indexable)
     assert not isinstance(3, Indexable)
+
+
+def test_the_programs_of_the_page_run():
+    page = (Path(__file__).parents[1] / 'docs/cursor.md').read_text()
+    namespace = {}
+    for program in re.findall(r'```python\n(.*?)```', page, re.DOTALL):
+        exec(program, namespace)
+    assert namespace['one'].set(0)['encoder']['kernel'] == 0
