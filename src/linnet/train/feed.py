@@ -18,6 +18,7 @@ import numpy as np
 
 from linnet.errors._suggest import described
 from linnet.errors.training import BatchError, EmptyDataError
+from linnet.train.step import batch_size
 
 Data = Iterable[Any] | Callable[[int], Iterable[Any]]
 
@@ -48,9 +49,10 @@ class Position(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Batches to run in one dispatch, and the position after them."""
+    """Batches to run in one dispatch, each of so many examples, and the position after them."""
 
     batches: tuple[Any, ...]
+    size: int
     position: Position
 
 
@@ -68,6 +70,8 @@ class Feed:
         self._data = data
         self._most = most
         self._form: Any = None
+        self._kind: Any = None
+        self._size = 0
 
     def epoch(self, start: Position) -> Iterator[Group]:
         """Yields the groups of one epoch, from a position on.
@@ -78,20 +82,20 @@ class Feed:
         """
         iterator = self._open(start)
         waiting: list[Any] = []
-        shapes: Any = None
         done = start.batch
-        for batch in map(as_arrays, iterator):
-            if (found := self._shapes(batch)) != shapes and waiting:
-                yield Group(tuple(waiting), self._position(start.epoch, done, None))
+        for given in iterator:
+            kind, size = self._kind, self._size
+            batch = self._read(given)
+            if waiting and self._kind is not kind:
+                yield Group(tuple(waiting), size, Position(start.epoch, done))
                 waiting = []
-            shapes = found
             waiting.append(batch)
             done += 1
             if len(waiting) == self._most:
-                yield Group(tuple(waiting), self._position(start.epoch, done, iterator))
+                yield self._group(waiting, start.epoch, done, iterator)
                 waiting = []
         if waiting:
-            yield Group(tuple(waiting), self._position(start.epoch, done, iterator))
+            yield self._group(waiting, start.epoch, done, iterator)
         if not done:
             raise _no_batch(start.epoch)
 
@@ -105,8 +109,7 @@ class Feed:
         for batch in iterator:
             if iterator is self._data:
                 self._data = itertools.chain([batch], iterator)
-            self._shapes(as_arrays(batch))
-            return as_arrays(batch)
+            return self._read(batch)
         raise _no_batch(0)
 
     def _iterate(self, epoch: int) -> Iterator[Any]:
@@ -137,14 +140,26 @@ class Feed:
             )
         return iterator
 
-    def _position(self, epoch: int, done: int, iterator: Any) -> Position:
+    def _group(self, batches: list[Any], epoch: int, done: int, iterator: Any) -> Group:
         state = iterator.get_state() if hasattr(iterator, 'get_state') else None
-        return Position(epoch, done, state)
+        return Group(tuple(batches), self._size, Position(epoch, done, state))
 
-    def _shapes(self, batch: Any) -> Any:
-        """Checks the form of a batch; returns its shapes."""
+    def _read(self, batch: Any) -> Any:
+        """Makes arrays of a batch; looks closely at the first of a kind."""
         leaves, structure = jax.tree.flatten(batch)
-        form = structure, tuple((np.ndim(leaf), _dtype(leaf)) for leaf in leaves)
+        if not all(isinstance(leaf, np.ndarray | jax.Array) for leaf in leaves):
+            batch = as_arrays(batch)
+            leaves = jax.tree.leaves(batch)
+        kind = structure, [(np.shape(leaf), getattr(leaf, 'dtype', type(leaf))) for leaf in leaves]
+        if kind != self._kind:
+            batch = as_arrays(batch)
+            self._check(structure, leaves)
+            self._kind, self._size = kind, batch_size(batch)
+        return batch
+
+    def _check(self, structure: Any, leaves: list[Any]) -> None:
+        """Compares the form of a batch with that of the first."""
+        form = structure, [(np.ndim(leaf), _dtype(leaf)) for leaf in leaves]
         if self._form is None:
             self._form = form
         elif form != self._form:
@@ -152,7 +167,6 @@ class Feed:
                 f'a batch is {_outline(form)}; the first was {_outline(self._form)}',
                 mend='the same names, dtypes and numbers of axes in every batch',
             )
-        return tuple(np.shape(leaf) for leaf in leaves)
 
 
 def _no_batch(epoch: int) -> EmptyDataError:

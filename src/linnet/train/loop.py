@@ -19,7 +19,6 @@ from linnet.train.checkpointing import Checkpoints
 from linnet.train.feed import Feed, Group, Position
 from linnet.train.metrics import Averages, Metrics
 from linnet.train.progress import Progress
-from linnet.train.step import batch_size
 from linnet.train.stopping import Watch
 from linnet.train.writers import Writer
 
@@ -118,7 +117,7 @@ class Loop:
         if self.plan.steps is None or surplus <= 0:
             return group
         epoch, batch, _ = group.position
-        return Group(group.batches[:-surplus], Position(epoch, batch - surplus))
+        return Group(group.batches[:-surplus], group.size, Position(epoch, batch - surplus))
 
     def _run(self, group: Group) -> None:
         """Dispatches a group, and does what is due after it."""
@@ -126,7 +125,7 @@ class Loop:
         for batches in trainer.dispatches(group.batches):
             self._averages.add(trainer.advance(batches))
         self.done += len(group.batches)
-        self._examples += sum(map(batch_size, group.batches))
+        self._examples += group.size * len(group.batches)
         self.position = group.position
         if not self._is_warm:
             self._is_warm = True  # the first dispatch compiled the step: not counted as speed
