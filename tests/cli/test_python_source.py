@@ -149,14 +149,21 @@ def test_parameters_of_types() -> None:
     assert move(program).applied_to(program) == program.replace('flax', 'linnet')
 
 
-def test_a_comment_in_an_odd_file_is_left_alone() -> None:
-    program = 'import flax\rx = 3  # type: flax.linen.Dense\r'
-    assert move(program).applied_to(program).startswith('import linnet\rx = 3')
+def test_lines_that_end_as_of_old() -> None:
+    before, after = before_and_after('import @\rx = 3  # type: @.linen.Dense\r\ry = 3\r')
+    assert move(before).applied_to(before) == after
 
 
 def test_what_is_not_python_is_refused() -> None:
     with pytest.raises(SyntaxError):
         move('import flax\ndef f(:')
+
+
+def test_other_letters_that_python_reads_as_flax() -> None:
+    with pytest.raises(NotSafeError, match='only look the same'):
+        move('import \ufb02ax')
+    (remark,) = move('import flax\n\ufb02ax.linen').remarks
+    assert remark.text == 'flax is not written plainly, at line 2'
 
 
 def test_a_change_that_would_break_the_program_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

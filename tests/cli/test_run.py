@@ -120,6 +120,26 @@ def test_a_module_a_package_and_a_folder_run_as_under_python(tmp_path: Path) -> 
         assert '__main__' in stdout
 
 
+def test_serving_begins_once_and_forgets_what_was_imported(tmp_path: Path) -> None:
+    program = """
+        import sys, types
+        sys.modules['flax'] = sys.modules['flax.ids'] = types.ModuleType('flax')
+        from linnet.cli._serving import serve
+        assert serve() is serve()
+        import flax.ids, linnet.ids
+        assert flax.ids is linnet.ids
+    """
+    write(tmp_path, program=program)
+    assert python('program.py', cwd=tmp_path).stderr == ''
+
+
+def test_a_child_that_was_forked_says_nothing(tmp_path: Path) -> None:
+    program = 'import os, sys\nif not os.fork():\n    sys.exit()\nos.wait()'
+    write(tmp_path, program=program)
+    done = linnet('run', 'program.py', cwd=tmp_path)
+    assert done.stderr == 'linnet run: the program imported nothing of flax\n'
+
+
 def test_a_refused_import_is_shown_from_the_program_on(tmp_path: Path) -> None:
     package = tmp_path / 'project'
     package.mkdir()

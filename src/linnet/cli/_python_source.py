@@ -65,7 +65,7 @@ def move(text: str, readable: str = '') -> Changes:
 
     Raises:
         SyntaxError: the program is not Python.
-        NotSafeError: it would not be Python any more.
+        NotSafeError: it would not be Python any more, or says ``flax`` in odd letters.
 
     >>> move('import flax.linen as nn').applied_to('import flax.linen as nn')
     'import linnet.linen as nn'
@@ -100,11 +100,7 @@ class _Mover:
         """Adds the names in comments that give types to the uses of their scopes."""
         if not re.search(r'#\s*type:.*\bflax\b', self.text):
             return
-        try:
-            tokens = list(tokenize.generate_tokens(io.StringIO(self.text, newline='').readline))
-        except (tokenize.TokenError, SyntaxError):
-            return
-        for token in tokens:
+        for token in tokenize.generate_tokens(io.StringIO(self.text, newline='').readline):
             comment = re.match(r'#\s*type:(?!\s*ignore\b)', token.string)
             if token.type == tokenize.COMMENT and comment:
                 line = token.start[0]
@@ -140,7 +136,7 @@ class _Mover:
                 self._leave(alias.lineno, lack)
         if moved and not kept:
             start = self.reader.start(node)
-            self._rename(start + self.text[start:].index(FLAX))
+            self._rename(start + self.text[start:].find(FLAX))
         elif moved:
             self._split(node, module, moved)
 
@@ -265,7 +261,7 @@ class _Mover:
             if use.binds and not clean:
                 return f'{name} is also assigned, at line {use.line}, and only a part could move'
             if self.text[use.offset : use.offset + len(name)] != name:
-                return f'{name} is in a string that is not written plainly, at line {use.line}'
+                return f'{name} is not written plainly, at line {use.line}'
         return None
 
     def _import_beside(self, group: Group, bad: set[int]) -> None:
@@ -296,6 +292,8 @@ class _Mover:
     # What is noted
 
     def _rename(self, start: int) -> None:
+        if not self.text.startswith(FLAX, start):
+            raise NotSafeError(f'{FLAX} is written in letters that only look the same')
         self.changes.edits.append(Edit(start, start + len(FLAX), LINNET))
 
     def _leave(self, line: int, lack: NotInLinnetError, *, keeps: bool = True) -> None:
