@@ -12,6 +12,7 @@ from textwrap import dedent
 
 import pytest
 
+from linnet.cli import _program
 from tests.cli.processes import LINNET, environment, linnet, python
 
 SERVED = """
@@ -157,10 +158,21 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     done = linnet('run', 'nowhere.py', cwd=tmp_path)
     assert done.returncode == 2
     assert "there is no file 'nowhere.py'" in done.stderr
-    for name in ('nowhere', 'nowhere.at.all'):
-        done = linnet('run', '-q', '-m', name, cwd=tmp_path)
-        assert done.returncode == 1
-        assert done.stderr == f'linnet run: there is no module {name} to run\n'
+    (tmp_path / 'empty').mkdir()
+    for words, said in (
+        (['-m', 'nowhere'], 'there is no module nowhere to run'),
+        (['-m', 'nowhere.at.all'], 'there is no module nowhere.at.all to run'),
+        (['-m', 'a.py'], 'there is no module a.py to run; without -m it would be a file'),
+        (['empty'], 'the folder empty holds no __main__.py'),
+    ):
+        done = linnet('run', *words, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (1, f'linnet run: {said}\n')
+
+
+def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'argv', ['secret.py'])
+    with pytest.raises(_program.NoProgramError, match='cannot open secret.py: No such file'):
+        _program._from_file(str(tmp_path / 'secret.py'))
 
 
 def test_a_module_whose_package_lacks_an_import_says_which(tmp_path: Path) -> None:

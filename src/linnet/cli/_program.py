@@ -19,17 +19,31 @@ from typing import Any
 Code = tuple[CodeType, ModuleType]
 
 
+class NoProgramError(Exception):
+    """There is nothing to run by the name that was given."""
+
+
 def run_file(path: str, arguments: Sequence[str]) -> None:
-    """Runs a file, or a folder or zip archive that holds a ``__main__.py``."""
+    """Runs a file, or a folder or zip archive that holds a ``__main__.py``.
+
+    Raises:
+        NoProgramError: the file cannot be opened, or the folder holds no program.
+    """
     sys.argv[:] = [path, *arguments]
     path = os.path.abspath(path)
     inside = PathFinder.find_spec('__main__', [path])
+    if inside is None and os.path.isdir(path):
+        raise NoProgramError(f'the folder {sys.argv[0]} holds no __main__.py')
     _begin_path_with(path if inside else os.path.dirname(os.path.realpath(path)))
     _run(lambda: _from_spec(inside) if inside else _from_file(path))
 
 
 def run_module(name: str, arguments: Sequence[str]) -> None:
-    """Runs a module that Python finds by its name, as ``python -m`` does."""
+    """Runs a module that Python finds by its name, as ``python -m`` does.
+
+    Raises:
+        NoProgramError: there is no such module, or it is a package without ``__main__``.
+    """
     _begin_path_with(os.getcwd())
     sys.argv[:] = ['-m', *arguments]
     _run(lambda: _from_name(name))
@@ -44,12 +58,16 @@ def _begin_path_with(folder: str) -> None:
 def _from_file(path: str) -> Code:
     main = ModuleType('__main__')
     main.__file__ = path
-    with io.open_code(path) as file:
-        return compile(file.read(), path, 'exec', dont_inherit=True), main
+    try:
+        with io.open_code(path) as file:
+            source = file.read()
+    except OSError as error:
+        raise NoProgramError(f'cannot open {sys.argv[0]}: {error.strerror}') from error
+    return compile(source, path, 'exec', dont_inherit=True), main
 
 
 def _from_name(name: str) -> Code:
-    """Loads a module, or the ``__main__`` of a package; ends the process where there is none."""
+    """Loads a module, or the ``__main__`` of a package."""
     try:
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.submodule_search_locations is not None:
@@ -59,7 +77,8 @@ def _from_name(name: str) -> Code:
             raise
         spec = None
     if spec is None or spec.origin is None:
-        raise SystemExit(f'linnet run: there is no module {name} to run')
+        hint = '; without -m it would be a file' if name.endswith('.py') else ''
+        raise NoProgramError(f'there is no module {name} to run{hint}')
     sys.argv[0] = spec.origin
     return _from_spec(spec)
 
@@ -77,7 +96,7 @@ def _run(load: Callable[[], Code]) -> None:
         code, main = load()
         sys.modules['__main__'] = sys.modules['__mp_main__'] = main
         _execute(code, vars(main))
-    except SystemExit:
+    except (NoProgramError, SystemExit):
         raise
     except BaseException:
         _show_from_the_program_on()
