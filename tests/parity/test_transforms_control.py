@@ -15,6 +15,9 @@ from tests.parity.harness import Library, same
 from tests.parity.models import X
 from tests.parity.transforms import FORWARD_MODES, STATE, STREAMS, Table, numbers
 
+# The branches of one program share a layer by its automatic name, which is what it tests.
+pytestmark = pytest.mark.filterwarnings('ignore::linnet.errors.SharedNameWarning')
+
 TABLE = Table()
 
 
