@@ -166,12 +166,12 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
         (['empty'], 'the folder empty holds no __main__.py'),
     ):
         done = linnet('run', *words, cwd=tmp_path)
-        assert (done.returncode, done.stderr) == (1, f'linnet run: {said}\n')
+        assert (done.returncode, done.stderr) == (1, f'linnet: {said}\n')
 
 
 def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'argv', ['secret.py'])
-    with pytest.raises(_program.NoProgramError, match='cannot open secret.py: No such file'):
+    with pytest.raises(_program.NoProgramError, match=r'cannot open secret\.py: No such file'):
         _program._from_file(str(tmp_path / 'secret.py'))
 
 

@@ -19,8 +19,11 @@ from typing import Any
 Code = tuple[CodeType, ModuleType]
 
 
-class NoProgramError(Exception):
-    """There is nothing to run by the name that was given."""
+class NoProgramError(SystemExit):
+    """There is nothing to run by the name that was given; ends the process with a line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f'linnet: {text}')
 
 
 def run_file(path: str, arguments: Sequence[str]) -> None:
@@ -96,7 +99,7 @@ def _run(load: Callable[[], Code]) -> None:
         code, main = load()
         sys.modules['__main__'] = sys.modules['__mp_main__'] = main
         _execute(code, vars(main))
-    except (NoProgramError, SystemExit):
+    except SystemExit:
         raise
     except BaseException:
         _show_from_the_program_on()

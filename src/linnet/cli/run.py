@@ -16,7 +16,7 @@ import click
 @click.option('-q', '--quiet', is_flag=True, help='Do not say at the end what was served.')
 @click.argument('program')
 @click.argument('arguments', nargs=-1, type=click.UNPROCESSED, metavar='[ARGS]...')
-def run(program: str, arguments: Sequence[str], as_module: bool, quiet: bool) -> Callable[[], int]:
+def run(program: str, arguments: Sequence[str], as_module: bool, quiet: bool) -> Callable[[], None]:
     """Run a program that was written for Flax Linen, as it is.
 
     Every import of flax, by the program or by a library, gets Linnet, whether Flax is installed
@@ -32,7 +32,7 @@ def run(program: str, arguments: Sequence[str], as_module: bool, quiet: bool) ->
     return functools.partial(_run, program, arguments, as_module=as_module, quiet=quiet)
 
 
-def _run(program: str, arguments: Sequence[str], *, as_module: bool, quiet: bool) -> int:
+def _run(program: str, arguments: Sequence[str], *, as_module: bool, quiet: bool) -> None:
     from linnet.cli import _program, _serving
 
     finder = _serving.serve()
@@ -41,11 +41,9 @@ def _run(program: str, arguments: Sequence[str], *, as_module: bool, quiet: bool
     start = _program.run_module if as_module else _program.run_file
     try:
         start(program, arguments)
-    except _program.NoProgramError as error:
+    except _program.NoProgramError:
         atexit.unregister(_say_what_was_served)
-        print(f'linnet run: {error}', file=sys.stderr)
-        return 1
-    return 0
+        raise
 
 
 def _say_what_was_served(served: set[str], process: int) -> None:
