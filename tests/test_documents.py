@@ -14,7 +14,8 @@ PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md')])
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r'\]\(([^)#]+)[^)]*\)', page.read_text()):
+    text = re.sub(r'(```|~~~).*?\1', '', page.read_text(), flags=re.DOTALL)
+    for target in re.findall(r'\]\(([^)#]+)[^)]*\)', text):
         if '://' not in target:
             assert (page.parent / target).exists(), f'{page} links to {target}'
 
