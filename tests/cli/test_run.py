@@ -36,6 +36,8 @@ SERVED = """
     assert flax.__version__.startswith('0.12')
     assert importlib.util.find_spec('flax.linen') is not None
     assert not hasattr(flax, 'nnx')
+    files = [str(getattr(module, '__file__', '')) for module in sys.modules.values()]
+    assert not any('/flax/' in file.replace(chr(92), '/') for file in files)
 
     said = {}
     for line in sys.argv[1:]:

@@ -19,6 +19,14 @@ def test_the_first_name_that_is_not(path: str, name: str) -> None:
     assert lack.name == f'flax.{name}'
 
 
+def test_a_module_that_needs_a_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: str) -> None:
+        raise ModuleNotFoundError(name='tensorboardX')
+
+    monkeypatch.setattr(_surface, 'module', lambda path: fail(path) if path else _surface)
+    assert _surface.lacking('writers') is None
+
+
 @pytest.mark.parametrize('name', ['linnet.a', 'linnet.a.b', 'flax.a'])
 def test_a_module_that_is_not_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: str) -> None:

@@ -66,12 +66,13 @@ def lacking(path: str) -> NotInLinnetError | None:
         if not isinstance(found, ModuleType):
             return None
         inner = '.'.join(names[: number + 1])
-        missing = object()
-        value = getattr(found, name, missing)
-        value = module(inner) if value is missing else value
-        if value is None and not hasattr(found, name):
-            return describe(inner)
-        found = value
+        try:
+            if hasattr(found, name):
+                found = getattr(found, name)
+            elif (found := module(inner)) is None:
+                return describe(inner)
+        except ImportError:
+            return None  # it is there, and needs a package that is not
     return None
 
 
