@@ -6,6 +6,7 @@ import pickle
 import time
 
 from linnet import serialization
+from linnet.training import checkpoints
 from tests import fuzz_msgpack
 from tests.fuzz_msgpack import KINDS, fuzz
 
@@ -44,3 +45,15 @@ def test_a_reader_that_raises_or_takes_too_much_is_found(monkeypatch):
     for read, failure in ((raises, 'KeyError'), (takes, 'bytes of memory'), (waits, 'Timeout')):
         (line,) = fuzz(1, 3, read).failures
         assert failure in line
+
+
+def test_damaged_checkpoints_are_restored_or_refused_and_nothing_else(tmp_path):
+    path = tmp_path / 'checkpoint_1'
+
+    def restore(data, target):
+        path.write_bytes(data)
+        checkpoints.restore_checkpoint(path, target)
+
+    report = fuzz(300, 4, restore)
+    assert report.failures == []
+    assert report.read + report.refused == 300
