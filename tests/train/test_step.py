@@ -98,7 +98,8 @@ def test_numbers_are_those_of_a_loop_written_by_hand(trained):
     opt_state = tx.init(params)
     for number, batch in enumerate(BATCHES, 1):
         params, stats, opt_state, value = step(params, stats, opt_state, number, batch)
-        assert_same(np.float32(trained[2][number - 1]['loss'].value), np.float32(value))
+        shown = trained[2][number - 1]['loss'].value  # a total, divided by a count elsewhere
+        np.testing.assert_allclose(shown, value, rtol=2e-7)
     state = trained[1]
     assert_same(
         (params, stats, opt_state),
