@@ -209,6 +209,8 @@ class Call:
             self.watcher.end(self)
             frame.flush(self)
             self.frames = [Frame(frame.trace)]
+            self.notes.clear()
+            self.draws.clear()
 
     def close(self) -> None:
         """Ends an ``apply``: hands over the rest, and lets go of all that is traced."""

@@ -27,6 +27,7 @@ from linnet.errors.findings import (
 )
 
 _ENOUGH = 3  # runs with one key on one input: a loss and its gradient may be computed apart
+_REMEMBERED = 1 << 16  # keys, the oldest of which are forgotten
 
 
 @dataclasses.dataclass
@@ -183,6 +184,8 @@ class Randomness(Rule):
     def _used(self, call: Call, site: _Site, key: bytes, inputs: int) -> None:
         """A key was used on an input."""
         by_line = self._uses.setdefault((call.name, site.stream, key), {})
+        if len(self._uses) > _REMEMBERED:
+            self._uses.pop(next(iter(self._uses)))
         uses = by_line.setdefault(call.line, _Uses())
         uses.runs += 1
         others = set().union(*(u.inputs for at, u in by_line.items() if at != call.line))

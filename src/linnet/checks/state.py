@@ -6,6 +6,7 @@ what a later step begins with.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from typing import Any
 
@@ -27,6 +28,7 @@ from linnet.errors.findings import (
 from linnet.linen.normalization import BatchNorm
 
 _ENOUGH = 3  # updates of one state that give one result: a loss and its gradient, computed apart
+_LAST = 4096  # updates of a collection are remembered
 _SOWN = ('intermediates', 'perturbations')
 
 
@@ -52,7 +54,7 @@ class State(Rule):
 
     def __init__(self, report: Report) -> None:
         super().__init__(report)
-        self._updates: dict[tuple[str, str], list[_Update]] = {}
+        self._updates: dict[tuple[str, str], collections.deque[_Update]] = {}
         self._unread: dict[tuple[str, str], Line] = {}
         self._read: set[tuple[str, str]] = set()
         self._trained: set[tuple[str, str]] = set()
@@ -106,7 +108,8 @@ class State(Rule):
     def _receiver(self, call: Call, col: str) -> Any:
         def receive(words: np.ndarray, arrival: Arrival) -> None:
             update = _Update(call, words[:, 0].tobytes(), words[:, 1].tobytes())
-            self._updates.setdefault((call.name, col), []).append(update)
+            updates = self._updates.setdefault((call.name, col), collections.deque(maxlen=_LAST))
+            updates.append(update)
 
         return receive
 
@@ -134,7 +137,8 @@ class State(Rule):
     def finish(self) -> None:
         """Judges what became of updates, and of collections that were passed."""
         for (name, col), updates in self._updates.items():
-            self._judge(name, col, [u for u in updates if u.before != u.after], updates)
+            changes = [update for update in updates if update.before != update.after]
+            self._judge(name, col, changes, list(updates))
         for (name, where), uses in self._averages.items():
             self._judge_averages(name, where, uses)
         for (name, col), line in self._unread.items():
