@@ -299,6 +299,13 @@ def test_modules_that_are_closed_over() -> None:
 
     assert codes_of(lambda: net(inside).init(KEY, X)) == []
 
+    class Noise(nn.Module):
+        def __call__(self, x):
+            return x + jax.random.normal(self.make_rng('noise'))
+
+    mapped = nn.vmap(nn.map_variables(Noise, 'params'), split_rngs={'noise': True})()
+    assert codes_of(lambda: mapped.apply({}, X, rngs={'noise': KEY})) == []
+
 
 def test_programs_for_few_shapes() -> None:
     layer = nn.Dropout(0.5, deterministic=True)

@@ -133,13 +133,22 @@ def crossed(scope: Any) -> Any:
 
     A scope inside of the transforms that run has none. A scope of another call has none either.
     """
-    between = None
+    between, around = None, list(_around(scope))
     for boundary in reversed(crossings.stack):
-        if boundary is scope.root.boundary:
+        if boundary in around:
             break
         if boundary.outer and boundary.outer[0].counts is scope.counts:
             between = boundary
     return between
+
+
+def _around(scope: Any) -> Iterator[Any]:
+    """The transforms inside of which a scope is."""
+    boundary = scope.root.boundary
+    if boundary is not None:
+        yield boundary
+        for outer in boundary.outer:
+            yield from _around(outer)
 
 
 def check_closed_over(scope: Any, kind: str) -> None:
