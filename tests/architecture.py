@@ -94,7 +94,7 @@ PAGE = {
         linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers
-        linnet.train.checkpointing linnet.train.loop linnet.train.trainer linnet.train linnet
+        linnet.train.checkpointing linnet.train.exporting linnet.train.loop linnet.train.trainer linnet.train linnet
     """,
 }
 

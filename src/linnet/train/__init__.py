@@ -6,6 +6,7 @@ run are those of :func:`stream_keys`; metrics are :class:`Mean`.
 
 from linnet.train.checkpointing import Checkpoints, Report, Saved
 from linnet.train.evaluation import evaluate, make_eval_step, make_forward, pad_batch, predict
+from linnet.train.exporting import load_safetensors, save_safetensors
 from linnet.train.feed import Feed, Position
 from linnet.train.forward import Forward
 from linnet.train.keys import stream_keys
@@ -50,6 +51,7 @@ __all__ = [
     'create_state',
     'evaluate',
     'init_variables',
+    'load_safetensors',
     'make_eval_step',
     'make_forward',
     'make_progress',
@@ -57,5 +59,6 @@ __all__ = [
     'make_train_step',
     'pad_batch',
     'predict',
+    'save_safetensors',
     'stream_keys',
 ]
