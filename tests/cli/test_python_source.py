@@ -92,6 +92,7 @@ LEFT = [
     ('import flax\nimport a as linnet', None, '1: linnet already means something else, at line 2'),
     ('import flax\nclass linnet: ...', None, '1: linnet already means something else, at line 2'),
     ('import flax\ntry: 1\nexcept E as flax: 1', None, '1: flax is also bound in another way, at'),
+    ('try: import flax\nexcept E: import other as flax\nflax.ids', None, 'another way, at line 2'),
     ('import flax\nmatch x:\n  case {**flax}: 1', None, 'at line 3'),
     ('import flax\nmatch x:\n  case [*flax]: 1', None, 'at line 3'),
     ('import flax\nflax = 3\nflax.nnx; flax.ids', None, '1: flax is also assigned, at line 2'),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from linnet.cli import _surface
 from linnet.cli._edits import Changes, Edit, Remark, newline_of
-from linnet.cli._scopes import ImportedName, Reader, Use, dotted_names, plain_content
+from linnet.cli._scopes import ImportedName, Reader, Scope, Use, dotted_names, plain_content
 
 if TYPE_CHECKING:
     from linnet.errors.programs import NotInLinnetError
@@ -209,11 +209,11 @@ class _Mover:
                         key = (id(scope.resolve(name)), name)
                         groups.setdefault(key, Group()).imports.append(item)
         for scope in self.reader.scopes:
-            for name in {use.name for use in scope.uses} | set(scope.unnamed):
+            for name in {use.name for use in scope.uses} | set(scope.unnamed) | set(scope.imports):
                 group = groups.get((id(scope.resolve(name)), name))
                 if group:
                     group.uses += [use for use in scope.uses if use.name == name]
-                    group.unnamed_line = group.unnamed_line or scope.unnamed.get(name, 0)
+                    group.unnamed_line = group.unnamed_line or _other_binding(scope, name)
         for (_, name), group in groups.items():
             yield name, group
 
@@ -318,6 +318,14 @@ def _binds_the_package(item: ImportedName) -> bool:
     if isinstance(statement, ast.ImportFrom) or not _is_flax(alias.name):
         return False
     return alias.asname is None or alias.name == FLAX
+
+
+def _other_binding(scope: Scope, name: str) -> int:
+    """Returns the line where a name is bound, neither by importing Flax nor as a plain name."""
+    for item in scope.imports.get(name, ()):
+        if not _binds_the_package(item):
+            return item.statement.lineno
+    return scope.unnamed.get(name, 0)
 
 
 def _module_path(item: ImportedName) -> str:
