@@ -34,7 +34,8 @@ PAGE = {
     """,
     'core': """
         linnet.core._deferred linnet.core._init_table linnet.core._init_kinds
-        linnet.core.watching linnet.core.materialize linnet.core.abstract
+        linnet.core.repeated linnet.core.watching linnet.core.materialize
+        linnet.core.abstract
         linnet.core.axes_scan linnet.core.filters
         linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval
         linnet.core.ledger linnet.core.rng linnet.core.spmd linnet.core.tracers

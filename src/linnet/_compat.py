@@ -33,6 +33,9 @@ trace_context = _config.trace_context
 asks_idly = {_lax._convert_element_type.__code__, _constructors.array.__code__}
 """Functions of JAX that treat arrays of which the numbers are known as others."""
 
+inline_early: Any = getattr(getattr(jax, 'Inline', None), 'JAX_EARLY', True)
+"""What ``jax.jit(inline=)`` takes to put operations into the program that is being traced."""
+
 knows_initialisers = (0, 10) <= jax.__version_info__[:2] <= (0, 12)
 """Whether the order in which JAX's initialisers compute was compared, bit for bit."""
 

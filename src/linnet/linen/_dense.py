@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from linnet.core.materialize import initial_value
+from linnet.core.repeated import repeated
 from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._inputs import check_array
@@ -96,15 +97,42 @@ class Dense(Module):
             bias = self.param('bias', self.bias_init, (self.features,), self.param_dtype)
         inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         contraction = (((inputs.ndim - 1,), (0,)), ((), ()))
-        y = _dot_general(self)(inputs, kernel, contraction, precision=self.precision)
-        return y if bias is None else add_bias(y, bias)
+        return _affine(self, inputs, kernel, bias, contraction)
 
 
-def _dot_general(layer: Dense | DenseGeneral) -> Any:
-    """What a layer multiplies with: its own submodule, its own function, or that of JAX."""
+def _affine(
+    layer: Dense | DenseGeneral,
+    inputs: Array,
+    kernel: Array,
+    bias: Array | None,
+    contraction: Any,
+    aligned: tuple[int, ...] | None = None,
+) -> Array:
+    """Multiplies by what the layer says and adds the bias, in the shape ``aligned`` if given."""
+    multiply = layer.dot_general
     if layer.dot_general_cls is not None:
-        return layer.dot_general_cls()
-    return lax.dot_general if layer.dot_general is None else layer.dot_general
+        multiply = layer.dot_general_cls()
+    if multiply is None:
+        return _product(inputs, kernel, bias, contraction, layer.precision, aligned)
+    y = multiply(inputs, kernel, contraction, precision=layer.precision)
+    return y if bias is None else _add(y, bias, aligned)
+
+
+@repeated(static=3)
+def _product(
+    inputs: Array,
+    kernel: Array,
+    bias: Array | None,
+    contraction: Any,
+    precision: PrecisionLike,
+    aligned: tuple[int, ...] | None,
+) -> Array:
+    y = lax.dot_general(inputs, kernel, contraction, precision=precision)
+    return y if bias is None else _add(y, bias, aligned)
+
+
+def _add(y: Array, bias: Array, aligned: tuple[int, ...] | None) -> Array:
+    return add_bias(y, bias) if aligned is None else y + jnp.reshape(bias, aligned)
 
 
 class DenseGeneral(Module):
@@ -177,11 +205,9 @@ class DenseGeneral(Module):
             bias = _flat_param(self, 'bias', self.bias_init, (*batch_shape, *features))
         inputs, kernel, bias = self.promote_dtype(inputs, kernel, bias, dtype=self.dtype)
         contraction = ((axis, tuple(range(n_batch, n_batch + n_axis))), (batch, batch))
-        y = _dot_general(self)(inputs, kernel, contraction, precision=self.precision)
-        if bias is None:
-            return y
         n_free = len(shape) - n_axis - n_batch
-        return y + jnp.reshape(bias, (*batch_shape, *(1,) * n_free, *features))
+        aligned = (*batch_shape, *(1,) * n_free, *features)
+        return _affine(self, inputs, kernel, bias, contraction, aligned)
 
 
 def _flat_param(

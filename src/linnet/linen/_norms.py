@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from linnet.core.repeated import repeated
 from linnet.errors.layers import InputShapeError, InvalidOptionError, MaskError
 from linnet.errors.sharp_bits import SingleElementWarning
 from linnet.linen._inputs import broadcasts, warn_about
@@ -92,11 +93,27 @@ def compute_stats(
     if force_float32_reductions:
         with jax.numpy_dtype_promotion('standard'):
             dtype = jnp.promote_types(dtype, jnp.float32)
-    x = jnp.asarray(x, dtype)
-    axes = canonicalize_axes(x.ndim, axes)
+    axes = canonicalize_axes(jnp.ndim(x), axes)
     if mask is not None:
-        check_mask(mask, x.shape)
-        mask = jnp.asarray(mask, bool)
+        check_mask(mask, jnp.shape(x))
+    across = (axis_name, axis_index_groups)
+    return _moments(x, mask, dtype, axes, use_mean, use_fast_variance, *across)
+
+
+@repeated(static=6)
+def _moments(
+    x: Array,
+    mask: Array | None,
+    dtype: Dtype,
+    axes: tuple[int, ...],
+    use_mean: bool,
+    use_fast_variance: bool,
+    axis_name: str | None,
+    axis_index_groups: Any,
+) -> tuple[Array | None, Array]:
+    """Mean and variance as :func:`compute_stats` explains them."""
+    x = jnp.asarray(x, dtype)
+    mask = None if mask is None else jnp.asarray(mask, bool)
     across = (axis_name, axis_index_groups)
     if not use_mean:
         return None, _pmean(jnp.mean(abs_sq(x), axes, where=mask), *across)
@@ -164,6 +181,23 @@ def normalize(
         scale = mdl.param('scale', scale_init, param_shape, param_dtype)
     if use_bias:
         bias = mdl.param('bias', bias_init, param_shape, param_dtype)
+    out_dtype = canonicalize_dtype(x, scale, bias, dtype=dtype)
+    return _scaled(x, mean, var, scale, bias, epsilon, reduction_axes, tuple(aligned), out_dtype)
+
+
+@repeated(static=4)
+def _scaled(
+    x: Array,
+    mean: Array | None,
+    var: Array,
+    scale: Array | None,
+    bias: Array | None,
+    epsilon: float,
+    reduction_axes: tuple[int, ...],
+    aligned: tuple[int, ...],
+    dtype: Dtype,
+) -> Array:
+    """The arithmetic of :func:`normalize`; ``aligned`` is the shape of scale and bias to be."""
     # Statistics and parameters may be of a wider dtype than the input, whatever the user allows
     # between arrays of their own.
     with jax.numpy_dtype_promotion('standard'):
@@ -179,7 +213,7 @@ def normalize(
         y = y * factor
         if bias is not None:
             y = y + jnp.reshape(bias, aligned)
-    return jnp.asarray(y, canonicalize_dtype(x, scale, bias, dtype=dtype))
+    return jnp.asarray(y, dtype)
 
 
 def check_mask(mask: Array, shape: Sequence[int]) -> None:

@@ -1,0 +1,96 @@
+"""Arithmetic that tracing repeats: run once for each set of shapes, and the same program."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import linnet.linen as nn
+from linnet import _compat
+from linnet.core.repeated import repeated
+
+
+def counted():
+    """A repeated function, and how it was called."""
+    calls = []
+
+    @repeated(static=2)
+    def fn(x, y, power, options):
+        calls.append((power, options))
+        return x**power + (0 if y is None else y)
+
+    return fn, calls
+
+
+X = jnp.arange(3.0)
+
+
+def test_a_trace_runs_it_once_for_each_set_of_shapes():
+    fn, calls = counted()
+    out = jax.jit(lambda x: fn(fn(x, x, 2, ()), x, 2, ()))(X)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(out, (X**2 + X) ** 2 + X)
+    jax.eval_shape(lambda x: fn(x, None, 2, ()), X)
+    jax.eval_shape(lambda x: fn(x, x, 2, ()), jnp.ones((2, 3)))
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize('power', [2, 2.0, True, np.float32(2)])
+def test_options_that_are_equal_and_of_other_types_make_other_programs(power):
+    fn, _ = counted()
+    x = jnp.arange(3, dtype=jnp.int32)
+    jax.eval_shape(lambda x: fn(x, None, 1, ()), x)
+    jax.eval_shape(lambda x: fn(x, None, 2, ()), x)
+    assert jax.eval_shape(lambda x: fn(x, None, power, ()), x).dtype == (x**power).dtype
+
+
+@pytest.mark.parametrize('transform', ['eager', 'grad', 'vmap', 'unhashable'])
+def test_elsewhere_it_runs_as_it_is(transform):
+    fn, calls = counted()
+    options = [] if transform == 'unhashable' else ()
+    run = {
+        'eager': lambda x: fn(x, x, 2, options),
+        'grad': jax.grad(lambda x: fn(x, x, 2, options).sum()),
+        'vmap': jax.vmap(lambda x: fn(x, x, 2, options)),
+        'unhashable': jax.jit(lambda x: fn(fn(x, x, 2, options), x, 2, options)),
+    }[transform]
+    run(X)
+    before = len(calls)
+    jax.clear_caches()
+    run(X)
+    assert before == len(calls) / 2 == {'unhashable': 2}.get(transform, 1)
+
+
+def test_the_lowered_program_is_that_of_the_function():
+    fn, _ = counted()
+
+    def run(apply):
+        def program(x):
+            with jax.named_scope('part'):
+                return apply(apply(x, x, 2, ()), None, 3, ())
+
+        return jax.jit(program).lower(X).as_text()
+
+    assert run(fn) == run(fn.__wrapped__)
+
+
+@pytest.mark.parametrize(
+    'layer',
+    [
+        nn.Dense(2, precision='highest'),
+        nn.DenseGeneral((2, 3), axis=(-2, -1), dtype=jnp.bfloat16),
+        nn.LayerNorm(epsilon=np.float32(1e-3)),
+        nn.LayerNorm(epsilon=jnp.float32(1e-3), use_fast_variance=False),
+        nn.RMSNorm(reduction_axes=(-2, -1), feature_axes=-1, dtype=jnp.bfloat16),
+        nn.BatchNorm(use_running_average=True),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_trace_to_the_same_program(layer, monkeypatch):
+    x = jnp.ones((2, 3, 4))
+    variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+    repeats = str(jax.make_jaxpr(lambda *args: layer.apply(*args))(variables, x))
+    monkeypatch.setattr(_compat, 'is_staging', lambda: False)
+    assert repeats == str(jax.make_jaxpr(lambda *args: layer.apply(*args))(variables, x))
