@@ -1,13 +1,12 @@
 """A run to be killed: trains, saving often, and goes on from what it finds.
 
-python tests/train/kill_program.py FOLDER STEPS prints ``done`` and a digest of the last state.
+python -m tests.train.kill_program FOLDER STEPS prints ``done`` and a digest of the last state.
 """
 
 from __future__ import annotations
 
 import hashlib
 import sys
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,11 +16,7 @@ import optax
 from linnet.train.checkpointing import Checkpoints
 from linnet.train.stopping import Watch
 from linnet.train.trainer import Trainer
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.train.toys import Net, batches, classify  # noqa: E402
+from tests.train.toys import Net, batches, classify
 
 
 def shuffled(epoch: int) -> list[Any]:

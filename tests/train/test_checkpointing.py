@@ -226,7 +226,8 @@ class Killed:
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
         }
         self.process = subprocess.Popen(
-            [sys.executable, str(ROOT / 'tests/train/kill_program.py'), str(folder), str(steps)],
+            [sys.executable, '-m', 'tests.train.kill_program', str(folder), str(steps)],
+            cwd=ROOT,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,7 +15,7 @@ def ones(*sizes):
     return [np.ones(size) for size in sizes]
 
 
-def sizes(feed, start=Position()):  # noqa: B008
+def sizes(feed, start=Position()):
     return [[len(batch) for batch in group.batches] for group in feed.epoch(start)]
 
 

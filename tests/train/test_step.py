@@ -280,6 +280,11 @@ def test_a_loss_that_does_not_call_the_model():
         (lambda: build_optimizer(optax.sgd(0.1), clip=0.0), 'clip=0.0'),
         (lambda: build_optimizer(optax.sgd(0.1), accumulate=0), 'accumulate=0'),
         (lambda: make_train_step(Line(), regress, ema=1.0), 'ema=1.0'),
+        (lambda: make_train_step(Line(), regress, ema=0.5)(line_state(), BATCHES[0]), 'no ema'),
+        (
+            lambda: make_train_step(Line(), regress, precision='float16')(line_state(), BATCHES[0]),
+            r'no loss_scale(.|\n)*precision=.float16., ema=None',
+        ),
     ],
 )
 def test_options_out_of_range(make, words):

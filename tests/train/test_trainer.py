@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -199,6 +200,13 @@ def test_writers_get_every_row(tmp_path):
     assert recorder.calls[4:6] == [(3, {'valid_loss': rows[2]['valid_loss']})] * 2
     assert recorder.calls.count('end') == 4
     assert sum(path.stat().st_size for path in (tmp_path / 'board').iterdir()) > 100
+
+
+def test_the_number_of_steps_is_told_where_it_is_known(capsys):
+    trainer = line(log_every=3)
+    trainer.progress = make_progress('plain')
+    trainer.fit(batches(), epochs=2)
+    assert re.findall(r'step (\S+):', capsys.readouterr().out) == ['3/6', '6/6']
 
 
 def test_plain_lines(capsys):

@@ -30,7 +30,7 @@ class Forward:
         *,
         keys: dict[str, Any],
         train: bool,
-        precision: Precision = Precision(),  # noqa: B008
+        precision: Precision = Precision(),
     ) -> None:
         self.train = train
         self.variables = variables

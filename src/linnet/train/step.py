@@ -68,6 +68,7 @@ def make_train_step(
         raise TrainOptionError(f'ema={ema!r} is no decay, from 0 to 1', mend='ema=0.999')
 
     def train_step(state: RunState, batch: Any) -> tuple[RunState, Metrics]:
+        _check_state(state, policy, ema)
         keys = stream_keys(state.key, streams, state.step + 1)
         scale = state.loss_scale.value if state.loss_scale is not None else None
 
@@ -103,6 +104,17 @@ def make_scanned_step(step: TrainStep) -> Callable[[RunState, Sequence[Any]], An
         return jax.lax.scan(step, state, stacked)
 
     return steps
+
+
+def _check_state(state: RunState, policy: Precision, ema: float | None) -> None:
+    """Refuses a state that was made for another step."""
+    lacks = 'loss_scale' if policy.is_scaled and state.loss_scale is None else ''
+    lacks = 'ema' if ema is not None and state.ema is None else lacks
+    if lacks:
+        raise TrainOptionError(
+            f'the state has no {lacks}, which the options of the step ask for',
+            mend=f'create_state(..., precision={policy.name!r}, ema={ema})',
+        )
 
 
 def _average(state: RunState, decay: float) -> Any:

@@ -7,7 +7,7 @@ a trainer; :func:`linnet.train.step.make_train_step` is the step that it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -189,7 +189,7 @@ class Trainer:
         feed = Feed(data, self.steps_per_call)
         position = self._begin(feed, resume)
         loop = Loop(self, Plan(feed, steps, epochs, valid, valid_every), position)
-        self.progress.start(loop.done, steps)
+        self.progress.start(loop.done, _count(data, steps, epochs))
         try:
             loop.run()
         finally:
@@ -238,7 +238,7 @@ class Trainer:
             self._predictors[function] = jax.jit(run)
         return predict(self._predictors[function], self._eval_state(variables), data)
 
-    def save(self, position: Position = Position()) -> None:  # noqa: B008
+    def save(self, position: Position = Position()) -> None:
         """Saves the state, where the run stands in its data, and the best so far."""
         if self.checkpoints is not None:
             about = {
@@ -307,6 +307,13 @@ class Trainer:
         if self.state is None:
             raise EmptyDataError('the trainer has no state yet', mend='trainer.init(batch)')
         return self.state
+
+
+def _count(data: Data, steps: int | None, epochs: int | None) -> int | None:
+    """How many steps a run has, where that is known."""
+    if steps is None and epochs is not None and isinstance(data, Sized):
+        return epochs * len(data)
+    return steps
 
 
 @jax.jit
