@@ -22,18 +22,11 @@ _flax_exclusions: set[str] = set()
 _in_tracebacks_only: set[str] = set()
 
 
-def register_exclusion(path: str, *, profiles: bool = True) -> None:
-    """Hides the frames of a file, or of all files in a folder, while frames are filtered.
-
-    Args:
-        path: the file, or the folder with the separator at its end.
-        profiles: whether they are left out of profiles too.
-    """
+def register_exclusion(path: str) -> None:
+    """Hides the frames of a file, or of all files in a folder, while frames are filtered."""
     _flax_exclusions.add(path)
-    if not profiles:
-        _in_tracebacks_only.add(path)
     if config.flax_filter_frames:
-        _compat.exclude_frames(path, profiles)
+        _compat.exclude_frames(path, path not in _in_tracebacks_only)
 
 
 def hide_flax_in_tracebacks() -> None:
@@ -53,4 +46,7 @@ hide_linnet_in_tracebacks = hide_flax_in_tracebacks
 show_linnet_in_tracebacks = show_flax_in_tracebacks
 
 for _room in (*_MACHINERY, *_LAYERS):
-    register_exclusion(f'{Path(__file__).parent / _room}{os.sep}', profiles=_room in _MACHINERY)
+    _folder = f'{Path(__file__).parent / _room}{os.sep}'
+    if _room in _LAYERS:
+        _in_tracebacks_only.add(_folder)
+    register_exclusion(_folder)

@@ -307,6 +307,30 @@ def test_modules_that_are_closed_over() -> None:
     assert codes_of(lambda: mapped.apply({}, X, rngs={'noise': KEY})) == []
 
 
+def test_shared_variables_that_a_loop_leaves_alone() -> None:
+    class Step(nn.Module):
+        write: bool = False
+
+        @nn.compact
+        def __call__(self, carry, x):
+            n = self.variable('state', 'n', jnp.zeros, ())
+            if self.write:
+                n.value += 1
+            return nn.remat(nn.Dense)(3)(carry) + n.value, x
+
+    def loop(**options):
+        return nn.scan(Step, variable_broadcast=['params', 'state'], split_rngs={'params': False})(
+            **options
+        )
+
+    assert codes_of(lambda: loop().init(KEY, X[0], X)) == []
+    variables = loop().init(KEY, X[0], X)
+    run = loop().apply
+    assert codes_of(lambda: run(variables, X[0], X, mutable=['state'])) == []
+    run = loop(write=True).apply
+    assert set(codes_of(lambda: run(variables, X[0], X, mutable=['state']))) == {'LN256'}
+
+
 def test_programs_for_few_shapes() -> None:
     layer = nn.Dropout(0.5, deterministic=True)
     run = jax.jit(layer.apply)

@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 
 from tests.parity.harness import Library, compare, same, same_error
 
+# Some programs put one layer in two places, which is what they test.
+pytestmark = pytest.mark.filterwarnings('ignore::linnet.errors.SameInstanceWarning')
+
 KEY = jax.random.key(0)
 Pair = namedtuple('Pair', 'a b')
 

@@ -32,6 +32,8 @@ class Ledger:
         sown_again: collections passed in to which values were appended, each with a module.
         restarted: collections not passed in, whose variables were made and changed, each with a
             module.
+        writes: variables that functions under transforms have written themselves.
+        publishing: whether what came out of a transform is being written, by no function.
         places: where in the user's program each automatic name was given.
         shared: ids of modules that several fields hold, with the field that held them first.
     """
@@ -44,11 +46,13 @@ class Ledger:
         'fallbacks',
         'given',
         'places',
+        'publishing',
         'reads',
         'restarted',
         'shared',
         'sown_again',
         'whole',
+        'writes',
     )
 
     def __init__(self) -> None:
@@ -60,6 +64,8 @@ class Ledger:
         self.declined: set[str] = set()
         self.sown_again: dict[str, str] = {}
         self.restarted: dict[str, str] = {}
+        self.writes: list[tuple[str, Path, str]] = []
+        self.publishing = False
         self.places: dict[tuple[Path, str], tuple[str, int]] = {}
         self.shared: dict[Any, str] = {}
         self._joined: dict[str, Path] = {}
@@ -82,6 +88,8 @@ class Ledger:
 
     def written(self, col: str, scope: Any, name: str) -> None:
         """Notes that a variable of a scope is written."""
+        if crossings.stack and not self.publishing:
+            self.writes.append((col, scope.path, name))
         if self._made and (col, scope.path, name) in self._made:
             self.restarted.setdefault(col, scope.path_text)
 

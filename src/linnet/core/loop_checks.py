@@ -48,28 +48,40 @@ def checker_of_members(axes: Mapping[Any, Any], splits: Mapping[Any, bool]) -> C
     return check
 
 
-def check_shared_writes(before: tuple[Any, ...], after: tuple[Any, ...], transform: str) -> None:
-    """Warns of variables that all iterations of a loop share, and that it changes."""
+def check_shared_writes(edge: Any, before: tuple[Any, ...], since: int) -> None:
+    """Warns of variables that all iterations of a loop share, and that its body writes.
+
+    Args:
+        edge: the boundary of the loop.
+        before: the shared variables of each of its scopes, as they were before.
+        since: how many writes the ledger had noted before.
+    """
+    writes = edge.outer[0].counts.ledger.writes[since:] if edge.outer else ()
     names = {
-        '/'.join(str(getattr(key, 'key', key)) for key in path)
-        for old, new in zip(before, after, strict=True)
-        for path, value in _leaves(new).items()
-        if _leaves(old).get(path, value) is not value
+        '/'.join((col, *path[len(scope.path) :], name))
+        for scope, shared in zip(edge.outer, before, strict=True)
+        for col, path, name in writes
+        if path[: len(scope.path)] == scope.path
+        and _holds(shared, (col, *path[len(scope.path) :], name))
     }
     if names:
         listed = ', '.join(sorted(names))
         warn(
             SharedWriteWarning(
-                f'{listed} is broadcast by {transform} and changed in the loop, so that all '
+                f'{listed} is broadcast by {edge.name} and changed in the loop, so that all '
                 'iterations see one change',
                 why='a broadcast variable is computed once, before the loop',
-                mend=f"{transform}(..., variable_carry='{listed.partition('/')[0]}')",
+                mend=f"{edge.name}(..., variable_carry='{listed.partition('/')[0]}')",
             )
         )
 
 
-def _leaves(tree: Any) -> dict[Any, Any]:
-    return dict(jax.tree_util.tree_flatten_with_path(tree)[0])
+def _holds(tree: Any, path: tuple[str, ...]) -> bool:
+    for name in path:
+        if not isinstance(tree, Mapping) or name not in tree:
+            return False
+        tree = tree[name]
+    return True
 
 
 def _first(filters: Mapping[Any, Any], name: str) -> Any:

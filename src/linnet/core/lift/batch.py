@@ -156,8 +156,9 @@ def _loop_body(
         variables = (shared, carried, *mapped, constant)
         if data_transform is not None:
             variables, rngs = data_transform(variables, rngs)
+        since = len(edge.outer[0].counts.ledger.writes) if edge.outer else 0
         y, (shared_out, carried_out, *mapped_out) = pure(variables, rngs, c, *args)
-        check_shared_writes(shared, shared_out, edge.name)
+        check_shared_writes(edge, shared, since)
         if not may_make_shared:
             check_none_made(shared, shared_out)
         shared = tuple(

@@ -169,10 +169,12 @@ class Boundary:
         """
         for group in out:
             for scope, parts in zip(self.outer, group, strict=True):
+                scope.counts.ledger.publishing = True
                 for col, part in parts.items():
                     if scope.is_mutable_collection(col):
                         for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
                             scope.put_variable(col, name, value)
+                scope.counts.ledger.publishing = False
 
     def run(self, transformed: Callable[..., tuple[Any, Groups]], *args: Any) -> Any:
         """Calls a transformed pure function on the variables and keys, and publishes."""
