@@ -15,7 +15,7 @@ import pytest
 
 import linnet
 import linnet.linen as nn
-from linnet.checks import gradients, sanitize
+from linnet.checks import gradients, process, sanitize
 from linnet.errors import Finding, RepeatedKeyFinding, SharpBitWarning, codes
 
 KEY = jax.random.key(0)
@@ -256,3 +256,30 @@ def test_the_page_tells_the_truth():
     exec(re.search(r'```python\n(.*?)```', page, re.DOTALL)[1], namespace)
     listed = re.findall(r'^\| (LN\d+) \|', page, re.MULTILINE)
     assert listed == [code for code in codes() if issubclass(codes()[code], Finding)][1:]
+
+
+def test_a_process_is_watched_to_its_end(monkeypatch, capsys):
+    ends = []
+    monkeypatch.setattr(process.atexit, 'register', lambda *call: ends.append(call))
+    report = process.start()
+    with pytest.warns(RepeatedKeyFinding):
+        repeat_a_key()
+    ((end, watcher),) = ends
+    end(watcher)
+    assert report.codes == ['LN811']
+    assert 'LN811' in capsys.readouterr().err
+
+
+def test_what_is_empty_or_no_array_is_passed_by():
+    class Odd(nn.Module):
+        @nn.compact
+        def __call__(self, x, name):
+            self.param('table', lambda key: {'a': jnp.ones(2), 'n': jnp.arange(2)})
+            return {'empty': x[:0], 'name': name, 'ids': nn.Embed(3, 2)(jnp.zeros(0, int))}
+
+    with sanitize(show=False) as report:
+        variables = Odd().init(KEY, X, 'x')
+        Odd().apply(variables, X, 'x')
+        nn.Embed(1, 2).apply({'params': {'embedding': jnp.ones((1, 2))}}, jnp.array([7]))
+        Odd().bind(variables).variables  # noqa: B018
+    assert report.codes == [], report.table()

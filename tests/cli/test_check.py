@@ -48,10 +48,19 @@ def test_a_clean_program_ends_with_its_own_status(folder: Path) -> None:
 
 
 def test_a_process_is_watched_by_a_variable(folder: Path) -> None:
-    done = python('train.py', '0', cwd=folder, LINNET_SANITIZE='1')
+    # Coverage would import this library, and so JAX, before the program and then forget it.
+    uncovered = {'COVERAGE_PROCESS_START': '', 'COVERAGE_PROCESS_CONFIG': ''}
+    done = python('train.py', '0', cwd=folder, LINNET_SANITIZE='1', **uncovered)
     assert done.returncode == 0
     assert 'train.py:9: RepeatedKeyFinding: [LN811]' in done.stderr
     assert 'LN811 │     1 │' in done.stderr
+
+
+def test_a_text_is_a_failure(folder: Path) -> None:
+    (folder / 'fails.py').write_text("import sys; sys.exit('no data')")
+    done = linnet('check', 'fails.py', cwd=folder)
+    assert done.returncode == 1
+    assert done.stderr == 'no data\nThe sanitizer found nothing.\n'
 
 
 def test_no_such_file(folder: Path) -> None:

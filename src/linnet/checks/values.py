@@ -16,15 +16,6 @@ from jax import lax
 _LEAVES = 16  # of a tree, at most so many are looked at
 
 
-def looked_at(value: Any) -> Any:
-    """A value as it is watched: without derivative, and apart from the program that computes it.
-
-    The barrier keeps XLA from fusing what is computed for us with what the program computes, which
-    might round it in another way.
-    """
-    return lax.optimization_barrier(lax.stop_gradient(value))
-
-
 def as_words(values: Any) -> jax.Array:
     """Float32 or integers of 32 bits, as a vector of words."""
     values = jnp.atleast_1d(values)
@@ -72,7 +63,7 @@ def largest(value: Any) -> jax.Array:
     Bits of numbers that are not negative are in the order of the numbers, with NaN above infinity;
     a maximum of floats may lose NaN on its way between devices.
     """
-    size = jnp.abs(looked_at(value))
+    size = jnp.abs(lax.stop_gradient(value))
     if size.dtype == jnp.float64:  # large is not infinite
         limit = jnp.asarray(jnp.finfo(jnp.float32).max, size.dtype)
         size = jnp.where(jnp.isfinite(size), jnp.minimum(size, limit), size)
@@ -82,7 +73,7 @@ def largest(value: Any) -> jax.Array:
 
 def share_too_small(value: Any) -> jax.Array:
     """The share of the numbers that are not zero and below the smallest normal one."""
-    size = jnp.abs(looked_at(value))
+    size = jnp.abs(lax.stop_gradient(value))
     small = (size > 0) & (size < jnp.finfo(value.dtype).tiny)
     return small.mean(dtype=jnp.float32)
 
@@ -96,7 +87,7 @@ def fingerprint(tree: Any) -> jax.Array:
 
 
 def _fingerprint(value: Any) -> jax.Array:
-    words = _words(looked_at(jnp.asarray(value))).ravel()
+    words = _words(lax.stop_gradient(jnp.asarray(value))).ravel()
     places = lax.iota(jnp.uint32, words.size) * np.uint32(2654435761)
     return jnp.sum((words ^ (words >> 15)) * (places | np.uint32(1)), dtype=jnp.uint32)
 
