@@ -68,6 +68,7 @@ def test_names_of_parameters() -> None:
     }
 
 
+@pytest.mark.filterwarnings('ignore::linnet.errors.SameInstanceWarning')
 def test_a_layer_that_is_used_twice_has_one_set_of_parameters() -> None:
     layer = nn.Dense(3)
     assert list(nn.Sequential([layer, layer]).init(KEY, X)['params']) == ['layers_0']

@@ -516,6 +516,7 @@ def test_one_template_for_two_stacks() -> None:
     assert params['layers_2'].keys() == {'block_0', 'block_1', 'block_2'}
 
 
+@pytest.mark.filterwarnings('ignore::linnet.errors.SameInstanceWarning')
 def test_one_stack_used_twice_has_one_set_of_variables() -> None:
     stack = Stack(nn.Dense(3), 2)
     assert names(nn.Sequential([stack, stack])).keys() == {'layers_0'}
