@@ -94,3 +94,46 @@ def test_layers_trace_to_the_same_program(layer, monkeypatch):
     repeats = str(jax.make_jaxpr(lambda *args: layer.apply(*args))(variables, x))
     monkeypatch.setattr(_compat, 'is_staging', lambda: False)
     assert repeats == str(jax.make_jaxpr(lambda *args: layer.apply(*args))(variables, x))
+
+
+@pytest.mark.parametrize(
+    'init',
+    [
+        nn.initializers.lecun_normal(),
+        nn.initializers.normal(1),
+        nn.initializers.normal(1.0),
+        nn.initializers.orthogonal(),
+        nn.initializers.constant(3),
+        nn.with_partitioning(nn.initializers.uniform(0.1), (None, 'model')),
+        lambda key, shape, dtype: jax.random.normal(key, shape, dtype),
+    ],
+)
+def test_initialisers_trace_to_the_same_program(init, monkeypatch):
+    layer, x, key = nn.DenseGeneral((2, 3), kernel_init=init), jnp.ones((2, 4)), jax.random.key(0)
+    repeats = str(jax.make_jaxpr(lambda *args: layer.init(*args))(key, x))
+    monkeypatch.setattr(_compat, 'is_staging', lambda: False)
+    assert repeats == str(jax.make_jaxpr(lambda *args: layer.init(*args))(key, x))
+
+
+def test_initialisers_that_are_equal_are_traced_once(monkeypatch):
+    def init():
+        return nn.initializers.variance_scaling(0.7, 'fan_in', 'truncated_normal')
+
+    random, drawn = init().__globals__['random'], []
+    draw = random.truncated_normal
+
+    def counted(*args, **kwargs):
+        drawn.append(args)
+        return draw(*args, **kwargs)
+
+    monkeypatch.setattr(random, 'truncated_normal', counted)
+
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            for _ in range(3):
+                x = nn.Dense(7, kernel_init=init())(x)
+            return x
+
+    jax.eval_shape(Model().init, jax.random.key(0), jnp.ones((2, 7)))
+    assert len(drawn) == 1

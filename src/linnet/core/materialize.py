@@ -14,6 +14,7 @@ The flag ``linnet_fast_init`` (environment: ``LINNET_FAST_INIT=0``) turns all of
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table
 from linnet.core._deferred import DeferredArray, Operation
 from linnet.core._init_table import Coefficients
+from linnet.core.repeated import repeated
 from linnet.core.watching import watching
 
 
@@ -148,10 +150,15 @@ class _Fold(Operation):
 def fold_in(base: Any, digest: np.uint32) -> Any:
     """``jax.random.fold_in``, deferred where operations are."""
     if not _deferred.is_deferring() or isinstance(base, _compat.Tracer):
-        return jax.random.fold_in(base, digest)
+        return _folded(base, digest)
     if not isinstance(base, jax.Array):
         base = jax.numpy.asarray(base)
     return DeferredArray(jax.typeof(base), _Fold(base, digest))
+
+
+@repeated(static=0)
+def _folded(base: Any, digest: np.uint32) -> Any:
+    return jax.random.fold_in(base, digest)
 
 
 class _Request(Operation):
@@ -204,7 +211,28 @@ def initial_value(init_fn: Callable[..., Any], key: Any, *args: Any, **kwargs: A
             shape, content = request.shape, request.content
             dtype = np.float32 if type(content) is Coefficients else content.dtype
             return DeferredArray(jax.core.ShapedArray(shape, dtype), request)
+    closure = _init_kinds.closure_of(init_fn)
+    if closure and not kwargs and _compat.is_staging():
+        return _made(key, _Recipe(closure, init_fn), args)
     return init_fn(key, *args, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Recipe:
+    """An initialiser of JAX, equal to another one that was made from equal things.
+
+    Attributes:
+        closure: what it is known by.
+        init_fn: the initialiser.
+    """
+
+    closure: tuple[Any, ...]
+    init_fn: Callable[..., Any] = dataclasses.field(compare=False)
+
+
+@repeated(static=2)
+def _made(key: Any, recipe: _Recipe, args: tuple[Any, ...]) -> Any:
+    return recipe.init_fn(key, *args)
 
 
 def _request(
