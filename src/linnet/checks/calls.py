@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import sys
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +28,7 @@ from linnet.core.tracers import current_trace
 from linnet.typing import PRNGFoldable
 
 Path = tuple[str, ...]
+_TRAIN = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'train') + os.sep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,6 +156,7 @@ class Call:
         lines: for each module's path, the user's line that called it first.
         notes: what rules remember while it lasts.
         differentiated: whether a gradient was taken of it.
+        in_trainer: whether a trainer of ours makes the call, which names streams by default.
         program: the compiled function that it is part of, or ''.
         first_draws: for each stream, where it was first drawn from, and the user's line.
     """
@@ -173,6 +178,7 @@ class Call:
         self.is_apply = False
         self.differentiated = False
         self.program = _program(root._trace)
+        self.in_trainer = _in_trainer()
         self.modules: list[Any] = []
         self.frames = [Frame(root._trace)]
 
@@ -349,6 +355,16 @@ def _shared_by(boundary: Any, key: Any) -> str:
 
 def _maps_parameters(groups: Any) -> bool:
     return any(part.get('params') for group in groups for part in group)
+
+
+def _in_trainer() -> bool:
+    """Tells whether the frames between here and the user's are of :mod:`linnet.train`."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None and sharp_bits.is_inner(frame.f_code.co_filename):
+        if frame.f_code.co_filename.startswith(_TRAIN):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _program(trace: Any) -> str:

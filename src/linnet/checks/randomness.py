@@ -32,8 +32,9 @@ _REMEMBERED = 1 << 16  # keys, the oldest of which are forgotten
 
 @dataclasses.dataclass
 class _Uses:
-    """How a key was used at one line."""
+    """How a key was used at one line, and in which call first."""
 
+    call: Call
     runs: int = 0
     inputs: set[int] = dataclasses.field(default_factory=set)
 
@@ -65,6 +66,7 @@ class Randomness(Rule):
         self._uses: dict[Any, dict[Line, _Uses]] = {}
         self._models: dict[Any, dict[str, set[Any]]] = {}
         self._streams: dict[str, _Streams] = {}
+        self._elsewhere: dict[tuple[Line, Line], tuple[Call, _Site, Call]] = {}
 
     def enter(self, call: Call, module: Any, method: str, args: Any, kwargs: Any) -> None:
         """Remembers what the first module is called on, and keys that are handed on by hand."""
@@ -129,7 +131,7 @@ class Randomness(Rule):
             drawn.setdefault(draw.stream, []).append(draw)
         known = self._streams.setdefault(call.name, _Streams())
         known.drawn.update(drawn, asked)
-        if not call.initializing:
+        if not call.initializing and not call.in_trainer:
             for stream in call.streams:
                 if stream != 'params':
                     known.given.setdefault(stream, call.line)
@@ -186,7 +188,7 @@ class Randomness(Rule):
         by_line = self._uses.setdefault((call.name, site.stream, key), {})
         if len(self._uses) > _REMEMBERED:
             self._uses.pop(next(iter(self._uses)))
-        uses = by_line.setdefault(call.line, _Uses())
+        uses = by_line.setdefault(call.line, _Uses(call))
         uses.runs += 1
         others = set().union(*(u.inputs for at, u in by_line.items() if at != call.line))
         news = bool(uses.inputs) and inputs not in uses.inputs
@@ -197,7 +199,8 @@ class Randomness(Rule):
             else:
                 self._repeated(call, site)
         elif others and inputs not in others and uses.runs == 1:
-            self._elsewhere(call, site, next(at for at in by_line if at != call.line))
+            other = next(u.call for at, u in by_line.items() if at != call.line)
+            self._elsewhere[call.line, other.line] = (call, site, other)
 
     def _repeated(self, call: Call, site: _Site) -> None:
         self.found(
@@ -222,16 +225,19 @@ class Randomness(Rule):
             other_lines=(site.line,),
         )
 
-    def _elsewhere(self, call: Call, site: _Site, other: Line) -> None:
+    def _judge_elsewhere(self, call: Call, site: _Site, other: Call) -> None:
+        """Two lines had one key; an evaluation may have that of a step, or of another."""
+        if not (call.differentiated and other.differentiated):
+            return
         self.found(
             CollidingDrawsFinding,
             f'stream {site.stream!r} of {call.name} was given the key that another call had '
             'for another input',
-            why=f'the call at {other[0]}:{other[1]} drew the same mask',
+            why=f'the call at {other.line[0]}:{other.line[1]} drew the same mask',
             mend='key_1, key_2 = jax.random.split(key)',
             where=site.where,
             line=call.line,
-            other_lines=(site.line, other),
+            other_lines=(site.line, other.line),
         )
 
     def _two_streams(self, call: Call, other: str, other_site: _Site, site: _Site) -> None:
@@ -262,7 +268,9 @@ class Randomness(Rule):
         models.setdefault(call.name, set()).update(made)
 
     def finish(self) -> None:
-        """Names the streams that no call of a model drew from."""
+        """Names the streams that no call of a model drew from, and calls that shared a key."""
+        for call, site, other in self._elsewhere.values():
+            self._judge_elsewhere(call, site, other)
         for name, streams in self._streams.items():
             for stream in streams.given.keys() - streams.drawn:
                 self.found(
