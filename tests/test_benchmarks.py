@@ -146,6 +146,8 @@ def test_the_command_prints_a_table_and_leaves_out_what_is_not_there(monkeypatch
     status = program.main(['--quick', '--only', 'transformer', '--name', ''])
     printed = capsys.readouterr()
     assert status == 0
+    with pytest.raises(SystemExit, match='no group begins'):
+        program.main(['--only', 'transfromer'])
     assert 'Haiku is not installed: left out' in printed.err
     assert '500 ms (1.00)' in printed.out
     assert 'Haiku |' not in printed.out
