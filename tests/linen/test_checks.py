@@ -156,6 +156,14 @@ def test_parameters_that_lifted_modules_read(lift: Any) -> None:
         assert codes_of(lambda: model.apply(variables, X)) == []
 
 
+def test_stray_parameters_of_an_inner_module() -> None:
+    inner = net(lambda self, x: nn.Dense(3)(x))
+    kernel = {'kernel': jnp.ones((3, 3)), 'bias': jnp.ones(3)}
+    given = {'params': {'part': {'Dense_0': kernel, 'Dense_0_lora': kernel}}}
+    model = net(lambda self, x: inner.copy(name='part')(x))
+    assert codes_of(lambda: model.apply(given, X)) == ['LN251']
+
+
 # Collections.
 
 
@@ -364,6 +372,41 @@ def test_a_list_that_has_become_a_tuple() -> None:
 
     with pytest.raises(ValueError, match='not in tuple'):
         Net().apply({})
+
+
+def test_a_tuple_that_was_one_before() -> None:
+    with pytest.raises(AttributeError, match="'tuple' object has no attribute 'first'"):
+        net(lambda self: (1, 2).first).apply({})  # type: ignore[attr-defined]
+
+
+def test_layers_that_were_not_called() -> None:
+    with pytest.raises(errors.InputDtypeError, match='a Dense that has not been called'):
+        net(lambda self, x: nn.Dense(3)(nn.Dense(3))).init(KEY, X)
+    with pytest.raises(errors.ModuleArgumentError, match=r'got an array for rate.*'):
+        jax.jit(lambda layer: 0)(nn.Dropout(X))
+
+    def unknown(self, x):
+        nn.Dense(3)
+        raise TypeError('of linnet. itself')
+
+    with pytest.raises(TypeError, match='of linnet'):
+        net(unknown).init(KEY, X)
+
+
+def test_an_initialiser_that_does_not_tell_its_arguments() -> None:
+    with pytest.raises(TypeError, match='dict'):
+        net(lambda self: self.param('w', dict, 3, 4)).init(KEY)
+
+
+def test_shapes_of_a_module_that_does_not_hash() -> None:
+    class Scaled(nn.Module):
+        scale: Any
+
+        def __call__(self, x):
+            return self.scale * x
+
+    run = jax.jit(Scaled(jnp.ones(1)).apply)
+    assert codes_of(lambda: [run({}, jnp.ones(size)) for size in range(1, 14)]) == []
 
 
 def test_an_error_of_the_users_own_stays() -> None:

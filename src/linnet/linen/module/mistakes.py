@@ -82,10 +82,7 @@ def _uncalled_argument(text: str, module: Any) -> ModuleArgumentError | None:
 def _traced_flag(
     error: Exception, fun: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> TracedFlagError:
-    try:
-        given = inspect.signature(fun).bind(module, *args, **kwargs).arguments
-    except TypeError:
-        given = {}
+    given = inspect.signature(fun).bind(module, *args, **kwargs).arguments
     flags = [
         name
         for name, value in given.items()
