@@ -23,7 +23,7 @@ PROGRAMS = sorted((Path(__file__).parent / 'programs').glob('*.py'))
 @pytest.fixture(autouse=True)
 def _share_compiled_operations(monkeypatch):
     """Lets programs, which have no function in common, share what JAX compiled of single steps."""
-    monkeypatch.setattr(watcher, '_numbers', itertools.repeat(1))
+    monkeypatch.setattr(watcher, '_numbers', itertools.repeat('programs'))
 
 
 @pytest.fixture(autouse=True, scope='module')
