@@ -43,18 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = os.getloadavg()
     figures: dict[str, dict[str, _processes.Summary]] = {}
     failures: list[str] = []
-    for group in groups:
-        print(f'measuring {group} ...', file=sys.stderr, flush=True)
-        values = _processes.interleaved(
-            {
-                library: ('-m', 'benchmarks.cases', library, group, scale)
-                for library in libraries
-                if library in GROUPS[group].libraries
-            },
-            options.rounds or rounds,
-            tell=failures.append,
-        )
-        figures |= table.by_figure(_processes.summaries(values))
+    try:
+        for group in groups:
+            print(f'measuring {group} ...', file=sys.stderr, flush=True)
+            values = _processes.interleaved(
+                {
+                    library: ('-m', 'benchmarks.cases', library, group, scale)
+                    for library in libraries
+                    if library in GROUPS[group].libraries
+                },
+                options.rounds or rounds,
+                tell=failures.append,
+            )
+            figures |= table.by_figure(_processes.summaries(values))
+    except KeyboardInterrupt:
+        failures.append('interrupted: the table is not whole')
     about = {**_about(options, arguments), 'load': [started, os.getloadavg()]}
     print(table.markdown(figures))
     print('\nMedian ± half of the range (ratio to the floor). ' + _title(about))

@@ -153,6 +153,20 @@ def test_the_command_prints_a_table_and_leaves_out_what_is_not_there(monkeypatch
     assert 'Haiku |' not in printed.out
 
 
+def test_what_was_measured_before_an_interruption_is_printed(monkeypatch, capsys):
+    def take_turns(commands, rounds, tell):
+        if 'nnx' in commands:
+            return {'linnet': {'eager apply': [0.5]}}
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_processes, 'run_child', lambda arguments: {'cpu, cpu': 0.5})
+    monkeypatch.setattr(_processes, 'interleaved', take_turns)
+    assert program.main(['--only', 'transformer', 'deep', '--name', '']) == 1
+    printed = capsys.readouterr()
+    assert '500 ms' in printed.out
+    assert 'interrupted' in printed.err
+
+
 def test_stacks_are_measured(capsys):
     stack.compile_times({'Stack of 2': stack.Transformer(2)}, ['forward'], runs=1)
     assert 'Stack of 2' in capsys.readouterr().out
