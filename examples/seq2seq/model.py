@@ -37,7 +37,7 @@ class Seq2Seq(nn.Module):
     """
 
     features: int = 128
-    temperature: float = 0.5
+    temperature: float = 0.25
 
     @nn.compact
     def __call__(

@@ -1,6 +1,6 @@
 """Trains a network to add numbers of up to three digits, character by character.
 
-    python examples/seq2seq/train.py --steps 4500 --seed 0 --out out/seq2seq
+    python examples/seq2seq/train.py --steps 4000 --seed 0 --out out/seq2seq
 
 Now and then it answers held-out sums, sampling each digit itself, and says which are CORRECT.
 A run that was interrupted goes on with `--resume`.
@@ -82,7 +82,7 @@ def make_trainer(steps: int, seed: int, out: Path, **options: Any) -> Trainer:
 def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--steps', type=int, default=4500, help=f'of {BATCH} sums each')
+    parser.add_argument('--steps', type=int, default=4000, help=f'of {BATCH} sums each')
     parser.add_argument('--seed', type=int, default=0, help='of everything drawn at random')
     parser.add_argument('--out', type=Path, default=Path('out/seq2seq'), help='folder for results')
     parser.add_argument('--resume', action='store_true', help='go on from the newest checkpoint')
