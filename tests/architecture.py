@@ -17,7 +17,7 @@ SOURCE = ROOT / 'src'
 
 PAGE = {
     'ground': """
-        linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
+        linnet.version linnet._compat linnet.errors._base linnet.errors._suggest linnet.errors.calls
         linnet.errors.data linnet.errors.layers linnet.errors.modules
         linnet.errors.randomness linnet.errors.settings linnet.errors.programs
         linnet.errors.findings
@@ -91,7 +91,8 @@ PAGE = {
         linnet.training.checkpoints linnet.training.common_utils linnet.training.dynamic_scale
         linnet.training.early_stopping linnet.training.lr_schedule
         linnet.training.prefetch_iterator linnet.metrics._encodings linnet.metrics._events
-        linnet.metrics.tensorboard linnet.metrics linnet.jax_utils
+        linnet.metrics.event_reader linnet.metrics.tensorboard linnet.metrics
+        linnet.testing.benchmark linnet.testing linnet.jax_utils
         linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers

@@ -11,6 +11,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from linnet.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from linnet import checks as checks
     from linnet import cli as cli
@@ -26,21 +28,21 @@ if TYPE_CHECKING:
     from linnet import serialization as serialization
     from linnet import sharp_bits as sharp_bits
     from linnet import struct as struct
+    from linnet import testing as testing
     from linnet import traceback_util as traceback_util
     from linnet import train as train
     from linnet import training as training
     from linnet import traverse_util as traverse_util
     from linnet import typing as typing
+    from linnet import version as version
     from linnet.checks import sanitize as sanitize
     from linnet.configurations import config as config
     from linnet.errors import SharpBitWarning as SharpBitWarning
 
-__version__ = '0.1.0.dev0'
-
 _MODULES = frozenset(
     """
     checks cli configurations core cursor errors ids io jax_utils linen metrics serialization
-    sharp_bits struct traceback_util train training traverse_util typing
+    sharp_bits struct testing traceback_util train training traverse_util typing version
     """.split()
 )
 _OBJECTS = {

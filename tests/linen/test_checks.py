@@ -436,3 +436,17 @@ def test_a_flag_given_by_keyword() -> None:
     with pytest.raises(errors.TracedFlagError, match="static_argnames='train'"):
         jax.jit(Net().apply)({}, X, True)
     assert nn.jit(Net, static_argnums=(2,))().apply({}, X, True).shape == (2, 3)
+
+
+def test_parameters_that_apply_itself_makes_are_read() -> None:
+    class Growing(nn.Module):
+        wide: bool = False
+
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Dense(3)(x)
+            return nn.Dense(3, name='extra')(x) if self.wide else x
+
+    variables = Growing().init(KEY, X)
+    _, made = Growing(wide=True).apply(variables, X, rngs={'params': KEY}, mutable=True)
+    assert set(made['params']) == {'Dense_0', 'extra'}

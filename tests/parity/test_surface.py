@@ -31,8 +31,7 @@ WORDS = 'an error is made of what, why, mend and where'
 OUTSIDE = {
     'nnx': NNX,
     'experimental': NNX,
-    'testing': 'the harness of benchmarks of its own examples; needs TensorFlow and TensorBoard',
-    'version': '__version__ is in the top package',
+    'testing': 'needs TensorFlow and TensorBoard; ours is compared with its signatures where tested',
     'metrics.tensorboard': 'needs TensorFlow; ours is compared where it is tested',
 }
 BY_PATH = ['linen.experimental.layers_with_named_axes']  # in a folder that is no package

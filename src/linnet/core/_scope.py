@@ -448,9 +448,9 @@ class Scope:
             ScopeCollectionNotFound, ScopeParamNotFoundError: it does not exist and cannot be made.
         """
         self.reserve(name, 'params')
+        self.counts.ledger.reads.add((self.path, name))
         value = self._collection('params').get(name, _EMPTY)
         if value is not _EMPTY:
-            self.counts.ledger.reads.add((self.path, name))
             check_shapes(name, self.path_text, value, init_fn, init_args, init_kwargs)
         else:
             if not self.is_mutable_collection('params'):

@@ -1,0 +1,5 @@
+"""What tests of programs need."""
+
+from linnet.testing.benchmark import Benchmark as Benchmark
+
+__all__ = ['Benchmark']
