@@ -43,8 +43,11 @@ layer-table: $(VENV)/.test  ## Write docs/layers.md: how many cases the tests ru
 lint: $(VENV)/.lint  ## Check style and format
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
 
+# The files of examples have names in common, so each example is a run of its own.
 types: $(VENV)/.lint  ## Check types
 	@$(RUN) -m mypy
+	@for example in seq2seq text_classification; do \
+	    MYPYPATH=examples/$$example $(RUN) -m mypy examples/$$example || exit 1; done
 
 sizes: check-python  ## Print how large each layer of the library is
 	@'$(PYTHON)' -m tests.architecture

@@ -23,7 +23,8 @@ PAGE = {
         linnet.errors.findings
         linnet.errors.program_findings linnet.errors.sharp_bits linnet.errors.pages
         linnet.configurations
-        linnet.errors.training linnet.errors.transforms linnet.errors.variables linnet.errors linnet.ids
+        linnet.errors.training linnet.errors.transforms linnet.errors.variables linnet.errors
+        linnet.ids
         linnet.traceback_util linnet.sharp_bits
     """,
     'data': """
@@ -96,7 +97,8 @@ PAGE = {
         linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers
-        linnet.train.checkpointing linnet.train.exporting linnet.train.loop linnet.train.trainer linnet.train linnet
+        linnet.train.checkpointing linnet.train.exporting linnet.train.loop
+        linnet.train.trainer linnet.train linnet
     """,
 }
 

@@ -1,4 +1,4 @@
-"""The page of each code: there is one, its program runs into the code, and the document is current."""
+"""The page of each code: there is one, its program runs into it, and the document is current."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a warning: at which line it is given, and what settings, comments and filters do."""
+"""What becomes of a warning: at which line it is given; what settings, comments, filters do."""
 
 from __future__ import annotations
 

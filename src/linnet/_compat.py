@@ -121,7 +121,7 @@ def jitted(trace: Any) -> Any:
 
 
 def is_jit(trace: Any) -> bool:
-    """Tells whether the trace of a compiled program is that of a whole one, not of a loop's body."""
+    """Tells the trace of a whole compiled program from that of a loop's body."""
     return trace.frame.debug_info.traced_for == 'jit'
 
 

@@ -31,7 +31,7 @@ WORDS = 'an error is made of what, why, mend and where'
 OUTSIDE = {
     'nnx': NNX,
     'experimental': NNX,
-    'testing': 'needs TensorFlow and TensorBoard; ours is compared with its signatures where tested',
+    'testing': 'needs TensorFlow and TensorBoard; what ours does is tested beside it',
     'metrics.tensorboard': 'needs TensorFlow; ours is compared where it is tested',
 }
 BY_PATH = ['linen.experimental.layers_with_named_axes']  # in a folder that is no package
