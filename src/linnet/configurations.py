@@ -171,5 +171,5 @@ linnet_sharp_bits = choice_flag(
     help='What a SharpBitWarning does: warn, be raised, or nothing.',
 )
 linnet_fast_init = bool_flag(
-    'linnet_fast_init', default=False, help='Let init compute variables, not the forward pass.'
+    'linnet_fast_init', default=True, help='Let init compute variables, not the forward pass.'
 )
