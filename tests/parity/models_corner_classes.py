@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tests.parity.harness import Library, repr_without_library
+from tests.parity.harness import Library, kind_of, repr_without_library
 from tests.parity.models import X, program
 
 KEY = jax.random.key(0)
@@ -205,7 +205,7 @@ def nested_list_fields_types(lib: Library) -> Any:
         a: Any
 
         def __call__(self, x):
-            return repr_without_library(self.a), type(self.a).__name__
+            return repr_without_library(self.a), kind_of(self.a)
 
     return [
         Net(v).init_with_output(KEY, X)[0]
@@ -236,7 +236,7 @@ def setup_attr_types(lib: Library) -> Any:
 
         def __call__(self, x):
             return [
-                (type(v).__name__, repr_without_library(v))
+                (kind_of(v), repr_without_library(v))
                 for v in (self.a, self.b, self.d, self.e, self.f, self.c, self.g)
             ]
 
@@ -422,6 +422,6 @@ def default_dict_factory(lib: Library) -> Any:
 
         @nn.compact
         def __call__(self, x):
-            return nn.Dense(3, **self.cfg)(x), type(self.cfg).__name__
+            return nn.Dense(3, **self.cfg)(x), kind_of(self.cfg)
 
-    return Net().init_with_output(KEY, X), type(Net().cfg).__name__
+    return Net().init_with_output(KEY, X), kind_of(Net().cfg)

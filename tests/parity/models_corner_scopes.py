@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tests.parity.harness import Library, repr_without_library
+from tests.parity.harness import Library, kind_of, repr_without_library
 from tests.parity.models import X, program
 
 KEY = jax.random.key(0)
@@ -70,7 +70,7 @@ def scope_push_then_module(lib: Library) -> Any:
 def freeze_attr(lib: Library) -> Any:
     f = lib.load('linen.module')._freeze_attr
     return [
-        (type(f(v)).__name__, repr_without_library(f(v)))
+        (kind_of(f(v)), repr_without_library(f(v)))
         for v in (
             [1, [2]],
             (1, [2]),

@@ -7,8 +7,11 @@ import pytest
 from tests.parity import models
 from tests.parity.harness import run_mode, same
 
-# One model shares the default of a field, which is what it tests.
-pytestmark = pytest.mark.filterwarnings('ignore::linnet.errors.SharedDefaultWarning')
+# What some models are about is what the warnings are about.
+pytestmark = [
+    pytest.mark.filterwarnings(f'ignore::linnet.errors.{kind}Warning')
+    for kind in 'SameInstance SharedDefault SownAgain StateRestarted UncalledModule'.split()
+]
 
 models.load_all()
 
