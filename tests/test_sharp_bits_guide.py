@@ -11,15 +11,26 @@ import contextlib
 import doctest
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / 'docs'
 PAGES = [DOCS / 'sharp_bits.md', DOCS / 'sharp_bits.zh.md']
 BLOCK = re.compile(r'^```python\n(.*?)^```\n(?:```text\n(.*?)^```\n)?', re.DOTALL | re.MULTILINE)
 FREE = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+@pytest.fixture
+def fast_compilation() -> Iterator[None]:
+    """Compiles without most optimizations, which the programs of a page are too small to need."""
+    before = jax.config.read('jax_disable_most_optimizations')
+    jax.config.update('jax_disable_most_optimizations', True)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)
 
 
 def blocks(page: Path) -> list[tuple[int, str, str]]:
@@ -36,6 +47,7 @@ def printed(page: Path, line: int, program: str, namespace: dict[str, Any]) -> s
     return out.getvalue()
 
 
+@pytest.mark.usefixtures('fast_compilation')
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.name)
 def test_programs_run_and_print_what_the_page_shows(page: Path) -> None:
     namespace: dict[str, Any] = {'__name__': 'sharp_bits_guide'}
@@ -74,6 +86,7 @@ def test_the_guide_begins_with_the_program_of_the_readme() -> None:
     assert blocks(PAGES[0])[0][1].startswith(readme[1])
 
 
+@pytest.mark.usefixtures('fast_compilation')
 def test_the_mask_of_the_program_is_that_of_the_oracle() -> None:
     oracle = pytest.importorskip('flax.linen')
     _, program, _ = blocks(PAGES[0])[0]
