@@ -148,8 +148,10 @@ def test_functions_of_jax_are_the_same_objects(module: str) -> None:
     ]
     assert len(names) > 15
     for name in names:
-        if name != 'jnp':
-            assert getattr(ours, name) is getattr(oracle, name)
+        if name != 'jnp':  # ours may be a memory of what the function made
+            function = getattr(ours, name)
+            behind = getattr(function, '__wrapped__', None)
+            assert getattr(oracle, name) in (function, behind)
 
 
 @pytest.mark.parametrize('name', ['zeros_init', 'ones_init'])

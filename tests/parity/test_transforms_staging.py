@@ -13,6 +13,8 @@ from tests.parity.harness import Library, same
 from tests.parity.models import X
 from tests.parity.transforms import STATE, Table, numbers, stack
 
+pytestmark = pytest.mark.filterwarnings('ignore::linnet.errors.EqualMembersWarning')
+
 TABLE = Table()
 KEY = jax.random.key(3)
 
