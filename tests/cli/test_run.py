@@ -14,6 +14,7 @@ import pytest
 
 from linnet.cli import _program
 from tests.cli.processes import LINNET, environment, linnet, python
+from tests.ctrl_c import HEARING
 
 SERVED = """
     import sys
@@ -212,18 +213,10 @@ def test_child_processes_are_served_too(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ('done\n', 'linnet run: served flax.ids\n')
 
 
-# A shell may start tests with Ctrl-C ignored, and what they start inherits that.
-HEARING_CTRL_C = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-"""
-
-
 def test_ctrl_c_stops_a_program_as_under_python(tmp_path: Path) -> None:
     write(tmp_path, program='import time\nprint("on", flush=True)\ntime.sleep(60)')
     process = subprocess.Popen(
-        [sys.executable, '-c', HEARING_CTRL_C, *LINNET, 'run', 'program.py'],
+        [*HEARING, *LINNET, 'run', 'program.py'],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -16,15 +16,10 @@ import pytest
 from matplotlib import image
 
 from linnet import serialization
+from tests.ctrl_c import HEARING
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, '-u', '-W', 'error', 'examples/digits/train.py')
-# A shell may start tests with Ctrl-C ignored, and what they start inherits that.
-HEARING_CTRL_C = """
-import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
-"""
 EPOCH = re.compile(r'epoch (\d+)/(\d+): loss [\d.]+, accuracy [\d.]+, validation [\d.]+')
 
 
@@ -94,7 +89,7 @@ def test_another_seed_gives_other_parameters(finished: Run, tmp_path: Path) -> N
 def test_ctrl_c_ends_it_with_the_best_parameters_saved(finished: Run, tmp_path: Path) -> None:
     arguments = (*COMMAND[1:], '--out', str(tmp_path), '--epochs', '500')
     process = subprocess.Popen(
-        (sys.executable, '-c', HEARING_CTRL_C, *arguments),
+        (*HEARING, *arguments),
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -206,10 +206,15 @@ def check_sizes(
         )
 
 
+def _variable_name(path: tuple[Any, ...]) -> str:
+    """Collection, path and name of a leaf of collections."""
+    return '/'.join(str(getattr(key, 'key', key)) for key in path)
+
+
 def _part_name(path: tuple[Any, ...], first: int) -> str:
     """What a user calls a leaf of ``(groups of variables, arguments)``."""
     if path[0].idx == 0:
-        return '/'.join(str(getattr(k, 'key', k)) for k in path[3:])
+        return _variable_name(path[3:])
     return f'argument {path[1].idx + first}{jax.tree_util.keystr(path[2:])}'
 
 
@@ -244,7 +249,7 @@ def _named_parts(out: Any) -> dict[str, str]:
     for path, leaf in jax.tree_util.tree_flatten_with_path(out)[0]:
         name = f'result{jax.tree_util.keystr(path[1:])}'
         if path[0].idx == 1:
-            name = '/'.join(str(getattr(k, 'key', k)) for k in path[3:])
+            name = _variable_name(path[3:])
         parts[name] = f'{leaf.dtype}[{",".join(map(str, leaf.shape))}]'
     return parts
 
@@ -254,7 +259,7 @@ def check_none_made(before: Any, after: Any) -> None:
     known = {path for path, _ in jax.tree_util.tree_flatten_with_path(before)[0]}
     for path, _ in jax.tree_util.tree_flatten_with_path(after)[0]:
         if path not in known:
-            name = '/'.join(str(getattr(k, 'key', k)) for k in path[1:])
+            name = _variable_name(path[1:])
             raise ScanError(
                 f'the broadcast variable {name} is made in the loop of nn.scan',
                 why='check_constancy_invariants=False leaves out the pass that finds its value',
@@ -265,5 +270,5 @@ def check_none_made(before: Any, after: Any) -> None:
 def _carry_name(path: tuple[Any, ...]) -> str:
     """What a user calls a leaf of ``(carried variables, carry)``."""
     if path[0].idx == 0:
-        return 'variable ' + '/'.join(str(getattr(k, 'key', k)) for k in path[2:])
+        return 'variable ' + _variable_name(path[2:])
     return f'carry{jax.tree_util.keystr(path[1:])}'
