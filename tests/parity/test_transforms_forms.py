@@ -435,8 +435,6 @@ LEFT_OUT = {
     # On purpose different, see tests/parity/test_transforms_deviations.py.
     ('helper_called_twice', 'jit'),
     ('helper_called_twice', 'fold_rngs'),
-    # The keys that the oracle draws in a compiled lambda called twice differ from run to run.
-    ('function_of_a_submodule', 'jit'),
 }
 for _form, _lift in itertools.product(FORMS, LIFTS):
     if (_form, _lift) not in LEFT_OUT:

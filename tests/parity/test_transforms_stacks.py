@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import pytest
 
 from linnet.errors import LinnetError
-from tests.parity.harness import MODES, ORACLE, OURS, Case, run_mode
+from tests.parity.harness import MODES, ORACLE, OURS, Case
 from tests.parity.models import X
 from tests.parity.transforms import (
     ALL_MODES,
@@ -19,6 +19,7 @@ from tests.parity.transforms import (
     STREAMS,
     WAYS,
     forget_programs_at_times,
+    run_lifted,
     stack,
 )
 
@@ -55,7 +56,7 @@ def compare(ways: tuple[str, ...], body: str, mode: str, number: int = 1) -> Non
     if 'custom_vjp' in ways[1:]:
         compare_under_other_transforms(case, mode)
     else:
-        run_mode(case, mode)
+        run_lifted(case, mode)
 
 
 def compare_under_other_transforms(case: Case, mode: str) -> None:
@@ -69,7 +70,7 @@ def compare_under_other_transforms(case: Case, mode: str) -> None:
             with pytest.raises((type(error), LinnetError)):
                 MODES[mode](case, OURS)
     else:
-        run_mode(case, mode)
+        run_lifted(case, mode)
 
 
 PAIRS = [
