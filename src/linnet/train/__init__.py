@@ -5,6 +5,7 @@ run are those of :func:`stream_keys`; metrics are :class:`Mean`.
 """
 
 from linnet.train.checkpointing import Checkpoints, Report, Saved
+from linnet.train.command import command
 from linnet.train.evaluation import evaluate, make_eval_step, make_forward, pad_batch, predict
 from linnet.train.exporting import load_safetensors, save_safetensors
 from linnet.train.feed import Feed, Position
@@ -13,6 +14,7 @@ from linnet.train.keys import stream_keys
 from linnet.train.metrics import Averages, Mean
 from linnet.train.precision import LossScale, Precision
 from linnet.train.progress import Progress, make_progress
+from linnet.train.settings import Settings, setting
 from linnet.train.state import RunState, build_optimizer, create_state, init_variables
 from linnet.train.step import make_scanned_step, make_train_step
 from linnet.train.stopping import Watch
@@ -42,12 +44,14 @@ __all__ = [
     'Report',
     'RunState',
     'Saved',
+    'Settings',
     'TensorBoardWriter',
     'Trainer',
     'WandbWriter',
     'Watch',
     'Writer',
     'build_optimizer',
+    'command',
     'create_state',
     'evaluate',
     'init_variables',
@@ -60,5 +64,6 @@ __all__ = [
     'pad_batch',
     'predict',
     'save_safetensors',
+    'setting',
     'stream_keys',
 ]
