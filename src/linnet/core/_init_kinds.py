@@ -46,11 +46,11 @@ def recognise(init_fn: Any, shape: Any, dtype: Any = None) -> tuple[tuple[int, .
 
 
 def closure_of(init_fn: Any) -> tuple[Any, ...]:
-    """What an initialiser that a factory of JAX returned is known by; empty for any other one."""
-    code, cells = getattr(init_fn, '__code__', None), getattr(init_fn, '__closure__', None)
-    if not cells or code not in _PARSERS:
+    """What an initialiser of JAX is known by: its code first; empty for any other one."""
+    code = getattr(init_fn, '__code__', None)
+    if code not in _PARSERS:
         return ()
-    made_from = tuple(cell.cell_contents for cell in cells)
+    made_from = tuple(cell.cell_contents for cell in init_fn.__closure__ or ())
     return code, made_from, tuple(map(type, made_from))
 
 
@@ -173,3 +173,6 @@ _KINDS = (
     _variance_scaling,
 )
 _PARSERS = {made.__code__: parse for made, parse in zip(_SAMPLES, _KINDS, strict=True)}
+
+WITHOUT_KEY = frozenset(made.__code__ for made in _SAMPLES[:3])
+"""Code of the initialisers that fill an array with a number, whatever the key."""

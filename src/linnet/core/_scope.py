@@ -18,7 +18,7 @@ from linnet.core.abstract import check_shapes
 from linnet.core.filters import CollectionFilter, in_filter
 from linnet.core.ledger import check_closed_over, crossings, read_only
 from linnet.core.materialize import initial_value
-from linnet.core.rng import Counts, LazyRng, fold
+from linnet.core.rng import Counts, LazyRng
 from linnet.core.tracers import check_not_leaking, current_trace
 from linnet.core.variables import Variable, merge
 from linnet.errors.modules import NameInUseError
@@ -304,6 +304,10 @@ class Scope:
         Raises:
             InvalidRngError: neither the stream nor ``params`` was given.
         """
+        return self.draw(name).as_jax_rng()
+
+    def draw(self, name: str) -> LazyRng:
+        """What :meth:`make_rng` does, but for the fold, which whoever needs the key makes."""
         self._check_valid()
         rngs = self.rngs
         if name not in rngs:
@@ -321,8 +325,7 @@ class Scope:
             check_closed_over(self, name)
         counts = self.counts.at(self.path)
         count = counts[name] = counts.get(name, 0) + 1
-        rng = rngs[name]
-        return fold(rng.rng, (*rng.suffix, count))
+        return LazyRng.create(rngs[name], count)
 
     # Flags.
 
@@ -455,7 +458,7 @@ class Scope:
         else:
             if not self.is_mutable_collection('params'):
                 raise self.not_found('params', name)
-            value = initial_value(init_fn, self.make_rng('params'), *init_args, **init_kwargs)
+            value = initial_value(init_fn, self.draw('params'), *init_args, **init_kwargs)
             self.put_variable('params', name, value)
         return meta.unbox(value) if unbox else value
 

@@ -33,7 +33,6 @@ class Ledger:
         restarted: collections not passed in, whose variables were made and changed, each with a
             module.
         writes: variables that functions under transforms have written themselves.
-        publishing: whether what came out of a transform is being written, by no function.
         places: where in the user's program each automatic name was given.
         shared: ids of modules that several fields hold, with the field that held them first.
     """
@@ -41,12 +40,12 @@ class Ledger:
     __slots__ = (
         '_joined',
         '_made',
+        '_publishing',
         'collisions',
         'declined',
         'fallbacks',
         'given',
         'places',
-        'publishing',
         'reads',
         'restarted',
         'shared',
@@ -65,11 +64,11 @@ class Ledger:
         self.sown_again: dict[str, str] = {}
         self.restarted: dict[str, str] = {}
         self.writes: list[tuple[str, Path, str]] = []
-        self.publishing = False
         self.places: dict[tuple[Path, str], tuple[str, int]] = {}
         self.shared: dict[Any, str] = {}
         self._joined: dict[str, Path] = {}
         self._made: set[tuple[str, Path, str]] = set()
+        self._publishing = False
 
     def fall_back(self, stream: str, where: str) -> str:
         """Notes that a module draws from 'params' in place of a stream, and returns 'params'."""
@@ -88,10 +87,19 @@ class Ledger:
 
     def written(self, col: str, scope: Any, name: str) -> None:
         """Notes that a variable of a scope is written."""
-        if crossings.stack and not self.publishing:
+        if crossings.stack and not self._publishing:
             self.writes.append((col, scope.path, name))
         if self._made and (col, scope.path, name) in self._made:
             self.restarted.setdefault(col, scope.path_text)
+
+    @contextmanager
+    def published(self) -> Iterator[None]:
+        """A ``with`` block in which what came out of a transform is written, by no function."""
+        self._publishing = True
+        try:
+            yield
+        finally:
+            self._publishing = False
 
     def unread(self, params: Mapping[str, Any]) -> Iterator[Path]:
         """The paths of parameters that nothing has read, the highest where a whole part is unread.

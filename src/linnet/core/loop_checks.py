@@ -10,6 +10,7 @@ import jax
 
 from linnet.core.filters import Filter, in_filter
 from linnet.errors._suggest import described
+from linnet.errors.layers import InvalidOptionError
 from linnet.errors.sharp_bits import (
     EqualMembersWarning,
     IgnoredKeywordsWarning,
@@ -161,24 +162,55 @@ def check_condition(go_on: Any) -> None:
         )
 
 
-def check_sizes(
-    transform: str, axes: Any, values: Any, option: str, given: int | None = None, first: int = 1
-) -> None:
-    """Says what has which size along the axis of a transform, where there is none or not one.
+def check_given(static: tuple[int, ...], args: Any, kwargs: Any) -> None:
+    """Refuses a static argument of ``nn.remat`` that was not given by position."""
+    missing = [n for n in static if n > len(args)]
+    if missing:
+        raise InvalidOptionError(
+            f'static_argnums={static} of nn.remat names argument {missing[0]}, counted from self, '
+            f'and {len(args)} were given by position',
+            why=f'the keywords {", ".join(kwargs)} are traced' if kwargs else '',
+            mend='give a static argument by position',
+        )
+
+
+@contextmanager
+def checking_sizes(
+    transform: str,
+    axes: Any,
+    values: Any,
+    option: str,
+    size: int | None,
+    given: int | None,
+    first: int = 1,
+) -> Iterator[None]:
+    """A ``with`` block around a transform, in which JAX's errors about sizes say what has which.
 
     Args:
         transform: its name.
         axes: the axis of each part of ``values``, as JAX takes them.
         values: groups of variables, and arguments.
         option: the argument that would tell the size.
-        given: what it tells.
+        size: the size, where it is known.
+        given: the size that ``option`` tells.
         first: the number of the first argument.
 
     Raises:
         ScanError: nothing has the axis, or not all have one size along it.
     """
-    sizes: dict[int, str] = {given: f'{option}='} if given else {}
+    if size is None:
+        _check_sizes(transform, axes, values, option, given, first)
+    try:
+        yield
+    except ValueError:
+        _check_sizes(transform, axes, values, option, given, first)
+        raise
 
+
+def _check_sizes(
+    transform: str, axes: Any, values: Any, option: str, given: int | None, first: int
+) -> None:
+    sizes: dict[int, str] = {given: f'{option}='} if given else {}
     beyond = False
 
     def note(path: Any, axis: Any, part: Any) -> None:

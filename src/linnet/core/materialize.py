@@ -204,15 +204,27 @@ def _words(requests: Sequence[_Request]) -> np.ndarray:
 
 
 def initial_value(init_fn: Callable[..., Any], key: Any, *args: Any, **kwargs: Any) -> Any:
-    """``init_fn(key, *args, **kwargs)``, or a request for it that others are filled with."""
+    """``init_fn(key, *args, **kwargs)``, or a request for it that others are filled with.
+
+    Args:
+        init_fn: the initialiser.
+        key: a key, or a lazy one, which is folded only if something draws from it.
+        *args: what follows the key.
+        **kwargs: keyword arguments.
+    """
+    staging = not kwargs and _compat.is_staging()
+    closure = _init_kinds.closure_of(init_fn) if staging else ()
+    if closure and closure[0] in _init_kinds.WITHOUT_KEY:
+        return _filled(_Recipe(closure, init_fn), args)
+    if hasattr(key, 'as_jax_rng') and not hasattr(init_fn, 'static_arguments'):
+        key = key.as_jax_rng()
     if type(key) is DeferredArray and type(key.operation) is _Fold:
         request = _request(init_fn, key.operation, args, kwargs)
         if request is not None:
             shape, content = request.shape, request.content
             dtype = np.float32 if type(content) is Coefficients else content.dtype
             return DeferredArray(jax.core.ShapedArray(shape, dtype), request)
-    closure = _init_kinds.closure_of(init_fn)
-    if closure and not kwargs and _compat.is_staging():
+    if closure:
         return _made(key, _Recipe(closure, init_fn), args)
     return init_fn(key, *args, **kwargs)
 
@@ -233,6 +245,11 @@ class _Recipe:
 @repeated(static=2)
 def _made(key: Any, recipe: _Recipe, args: tuple[Any, ...]) -> Any:
     return recipe.init_fn(key, *args)
+
+
+@repeated(static=2)
+def _filled(recipe: _Recipe, args: tuple[Any, ...]) -> Any:
+    return recipe.init_fn(None, *args)
 
 
 def _request(

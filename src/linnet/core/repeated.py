@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import jax
+import numpy as np
 
 from linnet import _compat
 
@@ -42,17 +43,56 @@ def repeated(static: int) -> Callable[[F], F]:
 
         run.__name__ = fn.__name__.lstrip('_')
         replay = jax.jit(run, static_argnums=(0, 1), inline=_compat.inline_early)
+        programs = _Programs(replay)
 
         @functools.wraps(fn)
         def call(*args: Any) -> Any:
             options = args[split:]
             if not _compat.is_staging() or not _hashes(options):
                 return fn(*args)
-            return replay(options, tuple(map(type, options)), *args[:split])
+            arrays, types = args[:split], tuple(map(type, options))
+            if all(isinstance(x, _INLINED) for x in arrays):
+                return programs.put(options, types, arrays)
+            return replay(options, types, *arrays)
 
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+_INLINED = (jax.Array, np.uint32, type(None))
+
+
+class _Programs:
+    """The programs of one function, by its options and the shapes of arrays.
+
+    ``jax.jit`` keeps programs too, and takes three times as long to find one.
+
+    Args:
+        replay: the function, jitted, with options and types of options as its static arguments.
+    """
+
+    def __init__(self, replay: Any) -> None:
+        self._replay = replay
+        self._known: dict[Any, tuple[Any, Any]] = {}
+
+    def put(self, options: Any, types: Any, arrays: tuple[Any, ...]) -> Any:
+        """Puts the operations into the program that is being traced; returns their results."""
+        given = [x for x in arrays if x is not None]
+        avals = tuple(None if x is None else jax.typeof(x) for x in arrays)
+        key = options, types, avals, _compat.trace_context()
+        known = self._known.get(key)
+        if known is None:
+            traced = self._replay.trace(options, types, *arrays)
+            if len(self._known) == _MOST:
+                self._known.clear()
+            out = jax.tree_util.tree_structure(traced.out_info)
+            known = self._known[key] = traced.jaxpr, out
+        program, out = known
+        return out.unflatten(_compat.put_into_trace(program, given))
+
+
+_MOST = 2048  # sets of shapes of one function
 
 
 def _hashes(values: tuple[Any, ...]) -> bool:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from linnet.core.repeated import repeated
 from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
 from linnet.linen._dense import default_kernel_init
@@ -162,17 +163,19 @@ def _convolve(layer: _Conv, inputs: Array, kernel: Array, window: _Window) -> Ar
         return lax.conv_general_dilated_local(
             inputs, kernel, window.strides, window.padding, window.size, **keywords
         )
-    convolve: Any = layer.conv_general_dilated or lax.conv_general_dilated
+    keywords['feature_group_count'] = layer.feature_group_count
+    convolve = layer.conv_general_dilated
     if layer.conv_general_dilated_cls is not None:
         convolve = layer.conv_general_dilated_cls()
-    return convolve(
-        inputs,
-        kernel,
-        window.strides,
-        window.padding,
-        feature_group_count=layer.feature_group_count,
-        **keywords,
-    )
+    if convolve is None:
+        padding = window.padding if isinstance(window.padding, str) else tuple(window.padding)
+        return _slid(inputs, kernel, window.strides, padding, tuple(keywords.items()))
+    return convolve(inputs, kernel, window.strides, window.padding, **keywords)
+
+
+@repeated(static=3)
+def _slid(inputs: Array, kernel: Array, strides: Any, padding: Any, keywords: Any) -> Array:
+    return lax.conv_general_dilated(inputs, kernel, strides, padding, **dict(keywords))
 
 
 def _per_axis(name: str, value: int | Sequence[int] | None, rank: int) -> tuple[int, ...]:

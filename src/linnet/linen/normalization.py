@@ -16,6 +16,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from linnet.core.materialize import initial_value
 from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.errors.sharp_bits import StatisticsShapeWarning
 from linnet.linen import initializers
@@ -128,8 +129,11 @@ class BatchNorm(Module):
         reduction_axes = tuple(i for i in range(x.ndim) if i not in feature_axes)
         shape = tuple(x.shape[axis] for axis in feature_axes)
         dtype = jnp.float32 if self.force_float32_reductions else self.param_dtype
-        kept_mean = self.variable('batch_stats', 'mean', jnp.zeros, shape, dtype)
-        kept_var = self.variable('batch_stats', 'var', jnp.ones, shape, dtype)
+        of_shape = None, shape, dtype  # neither needs a key
+        kept_mean = self.variable(
+            'batch_stats', 'mean', initial_value, initializers.zeros, *of_shape
+        )
+        kept_var = self.variable('batch_stats', 'var', initial_value, initializers.ones, *of_shape)
         _check_kept(self, 'mean', kept_mean.value, shape)
         _check_kept(self, 'var', kept_var.value, shape)
         if frozen:

@@ -19,8 +19,8 @@ from linnet.core.loop_checks import (
     check_carry,
     check_none_made,
     check_shared_writes,
-    check_sizes,
     checker_of_members,
+    checking_sizes,
     drop_keywords,
     sliced,
 )
@@ -62,14 +62,9 @@ def vmap(
             axis_name=axis_name,
             spmd_axis_name=spmd_axis_name,
         )
-        if size is None:
-            check_sizes('nn.vmap', *known, 'axis_size')
-        variables = relabelled(meta.remove_axis, edge.variables, in_groups, metadata_params)
-        try:
+        with checking_sizes('nn.vmap', *known, 'axis_size', size, axis_size):
+            variables = relabelled(meta.remove_axis, edge.variables, in_groups, metadata_params)
             y, out = run(variables, _split_keys(edge.rngs, split_rngs, size), args)
-        except ValueError:
-            check_sizes('nn.vmap', *known, 'axis_size', axis_size)
-            raise
         with check_members(edge):
             edge.publish(relabelled(meta.add_axis, out, out_groups, metadata_params))
         return y
@@ -111,8 +106,6 @@ def scan(
         carried, constant = edge.by_mutability(carried)
         known = (in_groups, in_axes), (tuple(rest), args)
         size = length or _axis_size(*known)
-        if size is None:
-            check_sizes('nn.scan', *known, 'length')
         mapped = relabelled(meta.remove_axis, tuple(rest), in_groups, metadata_params)
         loop = axes_scan.scan(
             _loop_body(edge, fn, constant, data_transform, check_constancy_invariants),
@@ -124,14 +117,11 @@ def scan(
             _split_transpose=_split_transpose,
             check_constancy_invariants=check_constancy_invariants,
         )
-        rngs = _split_keys(edge.rngs, split_rngs, size)
-        try:
+        with checking_sizes('nn.scan', *known, 'length', size, length, first=2):
+            rngs = _split_keys(edge.rngs, split_rngs, size)
             shared, (carried_out, c), (ys, mapped_out) = loop(
                 shared, (carried, init), mapped, rngs, args
             )
-        except ValueError:
-            check_sizes('nn.scan', *known, 'length', length, first=2)
-            raise
         shared_out, _ = edge.by_mutability(shared)
         mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
         with check_members(edge):
@@ -228,10 +218,7 @@ def _axis_size(axes: Any, values: Any) -> int | None:
 
 def _split_keys(groups: Groups, splits: Mapping[Any, bool], size: Any) -> Groups:
     """Groups of keys, split where every slice shall have a key of its own."""
-
-    def split(key: Any) -> Any:
-        return jax.random.split(key, size)
-
+    split = functools.partial(jax.random.split, num=size)
     return tuple(
         jax.tree_util.tree_map(split, group) if do_split and lazy_keys(group) else group
         for group, do_split in zip(groups, splits.values(), strict=True)

@@ -130,18 +130,11 @@ class Boundary:
 
     def by_mutability(self, group: tuple[Any, ...]) -> tuple[Any, Any]:
         """A group of variables as two: those that may change, and those that may not."""
-        flags = [
-            {col: in_filter(mutable, col) for col in part}
+        both = [
+            group_collections(part, (mutable, True))
             for part, mutable in zip(group, self._mutable, strict=True)
         ]
-        parts = [
-            tuple(
-                {col: value for col, value in part.items() if flag[col] is wanted}
-                for part, flag in zip(group, flags, strict=True)
-            )
-            for wanted in (True, False)
-        ]
-        return parts[0], parts[1]
+        return tuple(dict(may) for may, _ in both), tuple(dict(not_) for _, not_ in both)
 
     def arranged(self, inner: list[Scope]) -> Any:
         """The inner scopes in the structure in which the outer ones were given."""
@@ -169,18 +162,11 @@ class Boundary:
         """
         for group in out:
             for scope, parts in zip(self.outer, group, strict=True):
-                scope.counts.ledger.publishing = True
-                for col, part in parts.items():
-                    if scope.is_mutable_collection(col):
-                        for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
-                            scope.put_variable(col, name, value)
-                scope.counts.ledger.publishing = False
-
-    def run(self, transformed: Callable[..., tuple[Any, Groups]], *args: Any) -> Any:
-        """Calls a transformed pure function on the variables and keys, and publishes."""
-        y, out = transformed(self.variables, self.rngs, *args)
-        self.publish(out)
-        return y
+                with scope.counts.ledger.published():
+                    for col, part in parts.items():
+                        if scope.is_mutable_collection(col):
+                            for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
+                                scope.put_variable(col, name, value)
 
     def hides_stream(self, stream: str) -> str:
         """The transform that did not let a stream of keys in, if there is one."""

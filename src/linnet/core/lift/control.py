@@ -96,8 +96,8 @@ def while_loop(
 
     def test(state: Any) -> Any:
         i, carried, carry = state
-        nothing = [False] * len(edge.outer)
-        inner = edge.enter((carried, constant, shared), keys(i), mutable=nothing)
+        groups = (carried, constant, shared)
+        inner = edge.enter(groups, keys(i), mutable=[False] * len(edge.outer))
         edge.asking = True
         go_on = cond_fn(edge.arranged(inner), carry)
         edge.asking = False

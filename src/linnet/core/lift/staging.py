@@ -10,8 +10,8 @@ import jax
 from linnet.core.filters import CollectionFilter, DenyList, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary
 from linnet.core.lift.variables import cleared
+from linnet.core.loop_checks import check_given
 from linnet.core.spmd import get_logical_axis_rules
-from linnet.errors.layers import InvalidOptionError
 
 
 def checkpoint(
@@ -34,7 +34,7 @@ def checkpoint(
     def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
         edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.remat')
         edge.static_argnums = _after(static_argnums, 1)
-        _check_given(edge.static_argnums, args, kwargs)
+        check_given(edge.static_argnums, args, kwargs)
         run = jax.checkpoint(
             edge.pure(fn), prevent_cse=prevent_cse, static_argnums=static, policy=policy
         )
@@ -46,18 +46,6 @@ def checkpoint(
 
 
 remat = checkpoint
-
-
-def _check_given(static: tuple[int, ...], args: Any, kwargs: Any) -> None:
-    """Refuses a static argument that was not given by position."""
-    missing = [n for n in static if n > len(args)]
-    if missing:
-        raise InvalidOptionError(
-            f'static_argnums={static} of nn.remat names argument {missing[0]}, counted from self, '
-            f'and {len(args)} were given by position',
-            why=f'the keywords {", ".join(kwargs)} are traced' if kwargs else '',
-            mend='give a static argument by position',
-        )
 
 
 class _Program:

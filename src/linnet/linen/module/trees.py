@@ -116,3 +116,25 @@ def _children(value: Any) -> Mapping[Any, Any] | None:
         parts = serialization.to_state_dict(value)
         return parts if isinstance(parts, dict) else None
     return None
+
+
+class _Same:
+    """A value that does not hash, told from others by identity."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
+def hashable(value: Any) -> Any:
+    """A value that hashes, equal for equal values of one type, or for the same unhashable one."""
+    try:
+        hash(value)
+    except TypeError:
+        return _Same(value)
+    return type(value), value

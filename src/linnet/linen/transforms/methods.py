@@ -27,7 +27,7 @@ from linnet.linen.module.base import Module
 from linnet.linen.module.calls import wrap_method_once
 from linnet.linen.module.plan import local_method_names
 from linnet.linen.module.state import ModuleBase, ModuleState, SetupState
-from linnet.linen.module.trees import is_atom, map_modules, modules_in
+from linnet.linen.module.trees import hashable, is_atom, map_modules, modules_in
 
 
 @jax.tree_util.register_static
@@ -80,7 +80,7 @@ class Capture:
         if not isinstance(original, ModuleBase):
             return original.collection, original.unbox
         values = (original.__dict__.get(name) for name in original._plan.fields)
-        return tuple(_hashable(map_modules(lambda _, sub: self.handle(sub), v)) for v in values)
+        return tuple(hashable(map_modules(lambda _, sub: self.handle(sub), v)) for v in values)
 
     def open(self, scopes: Iterable[Scope], tree: Any) -> Any:
         """A sealed tree with clones, on these inner scopes, in place of handles."""
@@ -96,42 +96,6 @@ def _held(module: Any) -> dict[str, Any]:
     """The fields of a module that may hold others."""
     values = {name: module.__dict__.get(name) for name in module._plan.fields}
     return {name: value for name, value in values.items() if not is_atom(value)}
-
-
-class _Same:
-    """A value that does not hash, told from others by identity."""
-
-    def __init__(self, value: Any) -> None:
-        self._value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and other._value is self._value
-
-    def __hash__(self) -> int:
-        return id(self._value)
-
-
-def _hashable(value: Any) -> Any:
-    try:
-        hash(value)
-    except TypeError:
-        return _Same(value)
-    return type(value), value
-
-
-@dataclasses.dataclass(frozen=True)
-class HashableProxy:
-    """A module as a static argument of ``jax.jit``: equal where the same program comes of it."""
-
-    fingerprint: Any
-    module: Any = dataclasses.field(compare=False)
-
-    @classmethod
-    def from_module(cls, module: Any) -> HashableProxy:
-        """The proxy of a module, bound or not."""
-        capture = Capture()
-        capture.handle(module)
-        return cls(capture.fingerprint(), module)
 
 
 class _Opened:
@@ -198,8 +162,7 @@ class Call:
         self._state = _exported(module._state)
         self.scopes: Any = self._capture.scopes
         if not multi_scope:
-            outer = {scope: None for scope in self.scopes}
-            if len(outer) > 1:
+            if len(set(self.scopes)) > 1:
                 raise TransformTargetError(module, transform=name)
             self.scopes = module.scope
 
@@ -250,12 +213,6 @@ def _check_result(y: Any, name: str) -> None:
             raise TransformedMethodReturnValueError(name, kind=f'a {type(leaf).__name__}')
 
 
-def _pass_on_mark(lifted: Callable[..., Any], fn: Callable[..., Any]) -> None:
-    """Lets ``@nn.compact`` above a transform count for the method below it."""
-    if hasattr(lifted, 'compact') and not hasattr(fn, 'compact'):
-        fn.compact = True  # type: ignore[attr-defined]
-
-
 def lift_function(
     transform: Callable[..., Any],
     fn: Callable[..., Any],
@@ -275,32 +232,33 @@ def lift_function(
             class, so that its methods call each other as they are.
         **trafo_kwargs: keyword arguments of the transform.
     """
-    method = wrap_method_once(fn)
 
-    @functools.wraps(method)
-    def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        _pass_on_mark(lifted, fn)
-        with fork_rngs(module) if forks else contextlib.nullcontext():
-            call = Call(module, args, kwargs, name=f'nn.{transform.__name__}', cls=cls)
-            run = transform(call.on_scopes(method), *trafo_args, **trafo_kwargs)
-            return run(call.scopes, *call.args, **call.kwargs)
+    def prepare(core_fn: Callable[..., Any], _: Call) -> Callable[..., Any]:
+        return transform(core_fn, *trafo_args, **trafo_kwargs)
 
-    return lifted
+    return _lifted(prepare, fn, forks, cls, f'nn.{transform.__name__}')
 
 
 def lift_jit(
     transform: Callable[..., Any], fn: Callable[..., Any], cls: Any = None, **jit_kwargs: Any
 ) -> Callable[..., Any]:
     """Like :func:`lift_function` for ``jit``, whose compiled programs outlive a call."""
+    return _lifted(transform(**jit_kwargs), fn, True, cls, 'nn.jit')
+
+
+def _lifted(
+    prepare: Callable[..., Any], fn: Callable[..., Any], forks: bool, cls: Any, name: str
+) -> Callable[..., Any]:
+    """The lifted function; ``prepare`` makes of a function of scopes, and the call, another."""
     method = wrap_method_once(fn)
-    compiled = transform(**jit_kwargs)
 
     @functools.wraps(method)
     def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
-        _pass_on_mark(lifted, fn)
-        with fork_rngs(module):
-            call = Call(module, args, kwargs, name='nn.jit', cls=cls)
-            run = compiled(call.on_scopes(method), call)
+        if hasattr(lifted, 'compact') and not hasattr(fn, 'compact'):
+            fn.compact = True  # type: ignore[attr-defined]  # a mark above counts for fn
+        with fork_rngs(module) if forks else contextlib.nullcontext():
+            call = Call(module, args, kwargs, name=name, cls=cls)
+            run = prepare(call.on_scopes(method), call)
             return run(call.scopes, *call.args, **call.kwargs)
 
     return lifted

@@ -7,14 +7,30 @@ functions that are called at once.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import linnet.core.lift.staging as core
 from linnet.linen.module.calls import wrap_method_once
-from linnet.linen.transforms.methods import Call, Methods, lift, lift_function
+from linnet.linen.transforms.methods import Call, Capture, Methods, lift, lift_function
 from linnet.linen.transforms.staging import jit
+
+
+@dataclasses.dataclass(frozen=True)
+class HashableProxy:
+    """A module as a static argument of ``jax.jit``: equal where the same program comes of it."""
+
+    fingerprint: Any
+    module: Any = dataclasses.field(compare=False)
+
+    @classmethod
+    def from_module(cls, module: Any) -> HashableProxy:
+        """The proxy of a module, bound or not."""
+        capture = Capture()
+        capture.handle(module)
+        return cls(capture.fingerprint(), module)
 
 
 def lift_transform(
