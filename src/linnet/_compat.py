@@ -113,6 +113,20 @@ def is_staging() -> bool:
     return isinstance(_core.trace_ctx.trace, _partial_eval.DynamicJaxprTrace)
 
 
+def put_into_trace(closed: Any, args: Sequence[Any]) -> list[Any]:
+    """Puts the operations of a program into the one that is being traced."""
+    trace, source = _core.trace_ctx.trace, _source_info.current()
+    tracers = [trace.to_jaxpr_tracer(x, source) for x in args]  # type: ignore[attr-defined]
+    out = _partial_eval.inline_jaxpr_into_trace(
+        trace,  # type: ignore[arg-type]
+        source,
+        closed.jaxpr,
+        closed.consts,
+        *tracers,
+    )
+    return [trace.to_jaxpr_tracer(x, source) for x in out]  # type: ignore[attr-defined]
+
+
 def jitted(trace: Any) -> Any:
     """The trace of the innermost compiled program of which a trace is part, or ``None``."""
     while trace is not None and not isinstance(trace, _partial_eval.DynamicJaxprTrace):

@@ -104,15 +104,35 @@ def test_layers_trace_to_the_same_program(layer, monkeypatch):
         nn.initializers.normal(1.0),
         nn.initializers.orthogonal(),
         nn.initializers.constant(3),
+        nn.initializers.ones,
         nn.with_partitioning(nn.initializers.uniform(0.1), (None, 'model')),
         lambda key, shape, dtype: jax.random.normal(key, shape, dtype),
     ],
 )
 def test_initialisers_trace_to_the_same_program(init, monkeypatch):
     layer, x, key = nn.DenseGeneral((2, 3), kernel_init=init), jnp.ones((2, 4)), jax.random.key(0)
-    repeats = str(jax.make_jaxpr(lambda *args: layer.init(*args))(key, x))
+
+    def program():
+        closed = jax.make_jaxpr(lambda *args: layer.init_with_output(*args))(key, x)
+        return str(_compat.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))[0])
+
+    repeats = program()
     monkeypatch.setattr(_compat, 'is_staging', lambda: False)
-    assert repeats == str(jax.make_jaxpr(lambda *args: layer.init(*args))(key, x))
+    assert repeats == program()
+
+
+@pytest.mark.parametrize('bias_init', [nn.initializers.zeros, nn.initializers.constant(0.5)])
+def test_a_key_that_fills_nothing_is_counted_and_not_folded(bias_init):
+    class Layer(nn.Module):
+        @nn.compact
+        def __call__(self):
+            bias = self.param('bias', bias_init, (2, 3))
+            return bias, self.param('kernel', nn.initializers.normal(), (2, 3))
+
+    key = jax.random.key(0)
+    program = str(jax.make_jaxpr(Layer().init)(key))
+    assert program.count('random_fold_in') == 1
+    jax.tree.map(np.testing.assert_array_equal, jax.jit(Layer().init)(key), Layer().init(key))
 
 
 def test_initialisers_that_are_equal_are_traced_once(monkeypatch):

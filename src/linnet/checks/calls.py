@@ -292,18 +292,16 @@ class WatchedScope(Scope):
             self.call.read.update((col, ()) for col in self.call.given)
         return scope
 
-    def make_rng(self, name: str = 'params') -> Any:
+    def draw(self, name: str) -> Any:
         """Draws a key, and tells of it."""
-        key = super().make_rng(name)
+        key = super().draw(name)
         stream = name if name in self.rngs else 'params'
         lazy = self.rngs[stream]
         call = self.call
-        count = self.counts.at(self.path)[stream]
         direct = lazy.rng is call.streams.get(stream)
         line = sharp_bits.user_line()
         same_in = _shared_by(self.root.boundary, lazy.rng)
-        suffix = (*lazy.suffix, count)
-        call.draws.append(Draw(stream, suffix, direct, self.path_text, line, same_in))
+        call.draws.append(Draw(stream, key.suffix, direct, self.path_text, line, same_in))
         call.watcher.draw(call, call.draws[-1])
         return key
 

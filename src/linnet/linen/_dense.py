@@ -244,7 +244,12 @@ class FlatInitializer:
 
     def __call__(self, key: jax.Array, shape: Shape, dtype: Dtype = jnp.float32) -> Any:
         flat = initial_value(self.base, key, self.flat_shape, dtype)
-        return jax.tree_util.tree_map(lambda x: jnp.reshape(x, shape), flat)
+        return jax.tree_util.tree_map(lambda x: _reshaped(x, tuple(shape)), flat)
+
+
+@repeated(static=1)
+def _reshaped(x: Array, shape: Shape) -> Array:
+    return jnp.reshape(x, shape)
 
 
 def _features(features: int | Sequence[int]) -> tuple[int, ...]:
