@@ -14,6 +14,7 @@ from linnet.train.keys import stream_keys
 from linnet.train.metrics import Averages, Mean
 from linnet.train.precision import LossScale, Precision
 from linnet.train.progress import Progress, make_progress
+from linnet.train.report import Confusion, HtmlReport, Sample
 from linnet.train.settings import Settings, setting
 from linnet.train.state import RunState, build_optimizer, create_state, init_variables
 from linnet.train.step import make_scanned_step, make_train_step
@@ -31,9 +32,11 @@ from linnet.train.writers import (
 __all__ = [
     'Averages',
     'Checkpoints',
+    'Confusion',
     'CsvWriter',
     'Feed',
     'Forward',
+    'HtmlReport',
     'JsonlWriter',
     'LossScale',
     'Mean',
@@ -43,6 +46,7 @@ __all__ = [
     'Progress',
     'Report',
     'RunState',
+    'Sample',
     'Saved',
     'Settings',
     'TensorBoardWriter',

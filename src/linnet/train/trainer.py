@@ -23,6 +23,7 @@ from linnet.train.loop import Loop, Plan, Row
 from linnet.train.metrics import Metrics
 from linnet.train.precision import Precision
 from linnet.train.progress import make_progress
+from linnet.train.report import HtmlReport
 from linnet.train.state import RunState, build_optimizer, create_state, init_variables
 from linnet.train.step import Loss, make_scanned_step, make_train_step
 from linnet.train.stopping import Watch
@@ -84,6 +85,7 @@ class Trainer:
         writers: where rows go as well.
         hooks: functions of the trainer and each row.
         checkpoints: where states are saved, a folder or :class:`Checkpoints`.
+        report: the page that ``fit`` writes when it ends, in whatever way.
 
     Raises:
         TrainOptionError: an option has a value that it does not know.
@@ -111,6 +113,7 @@ class Trainer:
         writers: Sequence[Writer] = (),
         hooks: Sequence[Hook] = (),
         checkpoints: Checkpoints | str | None = None,
+        report: HtmlReport | None = None,
     ) -> None:
         _check_options(model, on_nan, steps_per_call, log_every, streams, eval_streams)
         self.model, self.loss, self.seed = model, loss, seed
@@ -124,6 +127,7 @@ class Trainer:
         self.hooks: Sequence[Callable[[Any, Row], None]] = tuple(hooks)
         self.progress = make_progress(progress)
         self.checkpoints = Checkpoints(checkpoints) if isinstance(checkpoints, str) else checkpoints
+        self.report = report
         self.train_step = make_train_step(
             model, loss, streams=self.streams, precision=precision, ema=ema
         )
@@ -196,6 +200,8 @@ class Trainer:
             self.progress.stop()
             for writer in self.writers:
                 writer.close()
+            if self.report is not None:
+                self.report.save(self.history, self.state.variables)
             if self.checkpoints is not None:
                 self.checkpoints.wait()
         return self.history[before:]
