@@ -56,7 +56,8 @@ PAGE = {
     """,
     'linen': """
         linnet.linen._fp8_meta linnet.linen._fp8_quantize linnet.linen._fp8_dot
-        linnet.linen._inputs linnet.linen._attention_checks linnet.linen._sequences
+        linnet.linen._inputs linnet.linen._attention_checks linnet.linen._dropout_masks
+        linnet.linen._sequences
         linnet.linen._shapes linnet.linen.activation linnet.linen.batch_apply
         linnet.linen.combinators linnet.linen.dtypes linnet.linen._norms
         linnet.linen.fp8_ops linnet.linen.initializers linnet.linen._dense
@@ -96,7 +97,7 @@ PAGE = {
         linnet.testing.benchmark linnet.testing linnet.jax_utils
         linnet.train.settings linnet.train.command linnet.train._report_curves
         linnet.train._report_images linnet.train._report_page linnet.train.report
-        linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
+        linnet.train.ahead linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers
         linnet.train.checkpointing linnet.train.exporting linnet.train.loop

@@ -37,7 +37,7 @@ def run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     A program that cannot do with deferred arrays, since it hands them to one that was compiled
     ahead of time, for example, starts again and runs as ever.
     """
-    if not _may_defer(args, kwargs):
+    if not may_defer((args, kwargs)):
         return fn(*args, **kwargs)
     try:
         with _deferred.deferring():
@@ -67,7 +67,7 @@ _DEBUGGING = (
 _GUARDS = 'jax_transfer_guard_host_to_device jax_transfer_guard_device_to_host'.split()
 
 
-def _may_defer(args: Any, kwargs: Any) -> bool:
+def may_defer(inputs: Any) -> bool:
     """Tells whether nothing is traced, nobody watches each operation, nor chose its device."""
     return (
         config.linnet_fast_init
@@ -77,7 +77,7 @@ def _may_defer(args: Any, kwargs: Any) -> bool:
         and watching.make_root is None
         and watching.on_attention is None
         and _compat.outside_of_meshes()
-        and not _has_committed((args, kwargs))
+        and not _has_committed(inputs)
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -49,11 +49,15 @@ class Position(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Batches to run in one dispatch, each of so many examples, and the position after them."""
+    """Batches to run in one dispatch, each of so many examples, and the position after them.
+
+    Batches of equal ``kind`` are alike in structure, shapes and dtypes.
+    """
 
     batches: tuple[Any, ...]
     size: int
     position: Position
+    kind: Any = None
 
 
 class Feed:
@@ -72,6 +76,7 @@ class Feed:
         self._form: Any = None
         self._kind: Any = None
         self._size = 0
+        self._listed: tuple[int, Sequence[Any]] | None = None
 
     def epoch(self, start: Position) -> Iterator[Group]:
         """Yields the groups of one epoch, from a position on.
@@ -87,7 +92,7 @@ class Feed:
             kind, size = self._kind, self._size
             batch = self._read(given)
             if waiting and self._kind is not kind:
-                yield Group(tuple(waiting), size, Position(start.epoch, done))
+                yield Group(tuple(waiting), size, Position(start.epoch, done), kind)
                 waiting = []
             waiting.append(batch)
             done += 1
@@ -112,13 +117,32 @@ class Feed:
             return self._read(batch)
         raise _no_batch(0)
 
+    def ahead(self, start: Position, most: int) -> Iterator[Group]:
+        """The groups of an epoch whose batches are in a list, up to ``most``; else none.
+
+        Nothing is taken from the feed.
+        """
+        data = self._given(start.epoch)
+        if isinstance(data, Sequence):
+            yield from itertools.islice(Feed(data, self._most).epoch(start), most)
+
+    def _given(self, epoch: int) -> Any:
+        """What there is to go through in an epoch; a list is asked for once."""
+        if not callable(self._data):
+            return self._data
+        if self._listed is not None and self._listed[0] == epoch:
+            return self._listed[1]
+        data = self._data(epoch)
+        self._listed = (epoch, data) if isinstance(data, Sequence) else None
+        return data
+
     def _iterate(self, epoch: int) -> Iterator[Any]:
         """The batches of an epoch.
 
         Raises:
             BatchError: the data cannot be gone through.
         """
-        data = self._data(epoch) if callable(self._data) else self._data
+        data = self._given(epoch)
         if not isinstance(data, Iterable) and not hasattr(data, '__getitem__'):
             raise BatchError(
                 f'data is {described(data)}, which cannot be gone through',
@@ -142,7 +166,7 @@ class Feed:
 
     def _group(self, batches: list[Any], epoch: int, done: int, iterator: Any) -> Group:
         state = iterator.get_state() if hasattr(iterator, 'get_state') else None
-        return Group(tuple(batches), self._size, Position(epoch, done, state))
+        return Group(tuple(batches), self._size, Position(epoch, done, state), self._kind)
 
     def _read(self, batch: Any) -> Any:
         """Makes arrays of a batch; looks closely at the first of a kind."""
@@ -150,7 +174,10 @@ class Feed:
         if not all(isinstance(leaf, np.ndarray | jax.Array) for leaf in leaves):
             batch = as_arrays(batch)
             leaves = jax.tree.leaves(batch)
-        kind = structure, [(np.shape(leaf), getattr(leaf, 'dtype', type(leaf))) for leaf in leaves]
+        kind = (
+            structure,
+            *[(np.shape(leaf), getattr(leaf, 'dtype', type(leaf))) for leaf in leaves],
+        )
         if kind != self._kind:
             batch = as_arrays(batch)
             self._check(structure, leaves)

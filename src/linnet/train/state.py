@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
+from linnet.core import materialize
 from linnet.errors.training import TrainOptionError
 from linnet.train.forward import Forward
 from linnet.train.keys import stream_keys
@@ -123,4 +124,8 @@ def init_variables(
             )
         return net.variables
 
+    batch = jax.tree.map(jnp.asarray, batch)
+    # Deferred, the model and the loss are not even compiled; jitted, they are not run.
+    if materialize.may_defer((key, batch)):
+        return dict(materialize.run(init, key, batch))
     return dict(jax.jit(init)(key, batch))

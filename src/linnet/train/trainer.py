@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from linnet.errors._suggest import described, listing
 from linnet.errors.training import EmptyDataError, TrainOptionError
+from linnet.train.ahead import Ahead
 from linnet.train.checkpointing import Checkpoints
 from linnet.train.evaluation import evaluate, make_eval_step, make_forward, predict
 from linnet.train.feed import Data, Feed, Position, as_arrays
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import optax
 
 Hook = Callable[['Trainer', Row], None]
+_MOST_AHEAD = 1000  # groups that are looked at for their shapes before a run begins
 
 
 class Trainer:
@@ -77,6 +79,8 @@ class Trainer:
         ema: the decay of a running average of parameters, which evaluation uses.
         steps_per_call: how many steps run in one dispatch, where batches are alike in shape.
         donate: whether a step may reuse the memory of the state before.
+        compile_ahead: whether ``fit`` compiles the step for all shapes of batches that are in a
+            list before it begins, several at a time. For other data see :meth:`warm_up`.
         watch: the metric that says which state is best, and when to stop.
         on_nan: ``'raise'``, ``'stop'`` or ``'ignore'`` a loss that is not finite; it is looked at
             whenever numbers are shown or a state is saved.
@@ -106,6 +110,7 @@ class Trainer:
         ema: float | None = None,
         steps_per_call: int = 1,
         donate: bool = True,
+        compile_ahead: bool = True,
         watch: Watch | None = None,
         on_nan: Literal['raise', 'stop', 'ignore'] = 'raise',
         log_every: int = 50,
@@ -122,6 +127,7 @@ class Trainer:
         self.streams, self.eval_streams = tuple(streams), tuple(eval_streams)
         self.optimizer = build_optimizer(optimizer, clip=clip, accumulate=accumulate)
         self.steps_per_call, self.log_every = steps_per_call, log_every
+        self.compile_ahead = compile_ahead
         self.watch = watch
         self.writers: Sequence[Writer] = tuple(writers)
         self.hooks: Sequence[Callable[[Any, Row], None]] = tuple(hooks)
@@ -137,6 +143,7 @@ class Trainer:
         self._some_steps = jax.jit(make_scanned_step(self.train_step), donate_argnums=donated)
         self._evaluate = jax.jit(self.eval_step)
         self._predictors: dict[Any, Any] = {}
+        self._compiled: set[Any] = set()
         self.state: Any = None
         self.best_variables: Any = None
         self.history: list[Row] = []
@@ -148,13 +155,27 @@ class Trainer:
             batch: an example of a batch, for the shapes.
             variables: what to begin with, in place of new ones.
         """
-        key = jax.random.key(self.seed)
-        if variables is None:
-            made = init_variables(self.model, self.loss, as_arrays(batch), key, self.streams)
-        else:
-            made = _copy(dict(variables))
-        self.state = create_state(made, self.optimizer, key, precision=self.precision, ema=self.ema)
+        given = None if variables is None else _copy(dict(variables))
+        self.state = self._new_state(as_arrays(batch), given)
         return self.state
+
+    def warm_up(self, data: Iterable[Any]) -> None:
+        """Compiles the step for the shapes of these batches, several at a time; trains nothing.
+
+        For data that is not in a list, whose shapes ``fit`` cannot know before it meets them.
+
+        Args:
+            data: a batch of each shape; with ``steps_per_call`` as many as make a full group.
+
+        Raises:
+            EmptyDataError: there is no batch.
+        """
+        feed = Feed(list(data), self.steps_per_call)
+        if self.state is None:
+            self._init_while_compiling(feed, feed.first(), _MOST_AHEAD)
+        else:
+            with Ahead() as ahead:
+                self._compile(ahead, self.state, feed, Position(), _MOST_AHEAD)
 
     def fit(
         self,
@@ -191,7 +212,7 @@ class Trainer:
             epochs = 1
         before = len(self.history)
         feed = Feed(data, self.steps_per_call)
-        position = self._begin(feed, resume)
+        position = self._begin(feed, resume, steps)
         loop = Loop(self, Plan(feed, steps, epochs, valid, valid_every), position)
         self.progress.start(loop.done, _count(data, steps, epochs))
         try:
@@ -280,27 +301,62 @@ class Trainer:
 
     def advance(self, batches: Sequence[Any]) -> Metrics:
         """Takes a step for each batch, in one dispatch; returns their metrics."""
-        if len(batches) == 1:
-            self.state, metrics = self._one_step(self.state, batches[0])
-        else:
-            self.state, metrics = self._some_steps(self.state, batches)
+        step, given = self._program(batches)
+        self.state, metrics = step(self.state, given)
         return metrics
+
+    def _program(self, batches: Sequence[Any]) -> tuple[Any, Any]:
+        """The function that takes a step for each batch, and its argument beside the state."""
+        return (self._one_step, batches[0]) if len(batches) == 1 else (self._some_steps, batches)
 
     def keep_best(self) -> None:
         """Copies the variables of this moment, as the best so far."""
         self.best_variables = _copy(self.state.eval_variables)
 
-    def _begin(self, feed: Feed, resume: bool) -> Position:
-        """Makes or restores the state of a run that is to begin."""
+    def _begin(self, feed: Feed, resume: bool, steps: int | None) -> Position:
+        """Makes or restores the state of a run that is to begin, and compiles what it will need."""
         newest = None if self.checkpoints is None else self.checkpoints.latest()
+        resume = newest is not None and resume
+        if self.state is None and newest is not None and not resume:
+            raise TrainOptionError(
+                f'{self.checkpoints} holds the checkpoints of a run up to step {newest}',
+                mend='fit(..., resume=True) to go on with it, or another folder',
+            )
+        most = _MOST_AHEAD if steps is None else min(steps, _MOST_AHEAD)
+        if self.state is None and not resume and self.compile_ahead:
+            self._init_while_compiling(feed, feed.first(), most)
+            return Position()
         if self.state is None:
-            if newest is not None and not resume:
-                raise TrainOptionError(
-                    f'{self.checkpoints} holds the checkpoints of a run up to step {newest}',
-                    mend='fit(..., resume=True) to go on with it, or another folder',
-                )
             self.init(feed.first())
-        return self.restore() if newest is not None and resume else Position()
+        position = self.restore() if resume else Position()
+        if self.compile_ahead:
+            with Ahead() as ahead:
+                self._compile(ahead, self.state, feed, position, most)
+        return position
+
+    def _init_while_compiling(self, feed: Feed, batch: Any, most: int) -> None:
+        """Makes the state of step 0 while threads compile the step for states of its shape."""
+        with Ahead() as ahead:
+            state = jax.eval_shape(self._new_state, as_arrays(batch))
+            self._compile(ahead, state, feed, Position(), most)
+            self.init(batch)
+
+    def _compile(self, ahead: Ahead, state: Any, feed: Feed, start: Position, most: int) -> None:
+        """Begins to compile the step for each kind of group that the feed knows of."""
+        for group in feed.ahead(start, most):
+            for batches in self.dispatches(group.batches):
+                kind = len(batches), group.kind
+                if kind not in self._compiled:
+                    self._compiled.add(kind)
+                    step, given = self._program(batches)
+                    ahead.add(step, state, given)
+
+    def _new_state(self, batch: Any, variables: dict[str, Any] | None = None) -> RunState:
+        """The state of step 0; a new one where no variables are given."""
+        key = jax.random.key(self.seed)
+        if variables is None:
+            variables = init_variables(self.model, self.loss, batch, key, self.streams)
+        return create_state(variables, self.optimizer, key, precision=self.precision, ema=self.ema)
 
     def _eval_state(self, variables: Mapping[str, Any] | None) -> Any:
         state = self._present_state()
