@@ -16,6 +16,7 @@ from linnet.errors import (
     InputShapeError,
     InvalidOptionError,
     InvalidRngError,
+    LinnetError,
     MaskError,
     SharpBitWarning,
 )
@@ -247,6 +248,22 @@ def test_self_attention_is_an_old_name() -> None:
     with pytest.warns(DeprecationWarning, match='old name of MultiHeadAttention'):
         y = nn.SelfAttention(2).apply(variables, X, mask)
     np.testing.assert_array_equal(y, nn.MultiHeadAttention(2).apply(variables, X, mask=mask))
+
+
+@pytest.mark.filterwarnings('ignore:.*SelfAttention:DeprecationWarning')
+@pytest.mark.parametrize(
+    ('heads', 'x', 'words'),
+    [
+        (3, X, 'heads'),
+        (2, X[0, 0, 0], r'\(\)'),
+        (2, X.tolist(), 'list'),
+    ],
+)
+def test_self_attention_refuses_what_attention_refuses(heads: int, x: Any, words: str) -> None:
+    with pytest.raises(LinnetError, match=words) as old:
+        nn.SelfAttention(heads).init(KEY, x)
+    with pytest.raises(type(old.value), match=words):
+        nn.MultiHeadAttention(heads).init(KEY, x)
 
 
 def test_weights_are_sown_before_dropout() -> None:

@@ -340,3 +340,42 @@ def test_boxed_parameters() -> None:
 )
 def test_errors_of_normalised_parameters_are_of_the_same_kind(program: Any) -> None:
     same_error(lambda lib: program(lib.nn, array(2, 4)))
+
+
+# Layers that only pass on what other layers compute, in other dtypes.
+
+
+def batch_apply(nn: Any, **dtypes: Any) -> Any:
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            return nn.BatchApply(nn.Dense(2, **dtypes))(x)
+
+    return Net()
+
+
+def bidirectional(nn: Any, **dtypes: Any) -> Any:
+    cell = nn.SimpleCell(2, recurrent_kernel_init=nn.initializers.lecun_normal(), **dtypes)
+    return nn.Bidirectional(nn.RNN(cell), nn.RNN(cell.copy()))
+
+
+PASSING_ON = {
+    'BatchApply': batch_apply,
+    'Bidirectional': bidirectional,
+    'SelfAttention': lambda nn, **dtypes: nn.SelfAttention(num_heads=2, **dtypes),
+    'Sequential': lambda nn, **dtypes: nn.Sequential(
+        [nn.Dense(3, **dtypes), nn.tanh, nn.LayerNorm(**dtypes)]
+    ),
+}
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
+@pytest.mark.parametrize('option', ['', 'dtype', 'param_dtype'])
+@pytest.mark.parametrize('name', PASSING_ON)
+@pytest.mark.filterwarnings('ignore:.*SelfAttention:DeprecationWarning')
+def test_other_dtypes(name: str, option: str, dtype: str) -> None:
+    x = jnp.asarray(array(2, 3, 4)).astype('float32' if option else dtype)
+    dtypes = {option: jnp.dtype(dtype)} if option else {}
+    if name == 'Bidirectional' and option == 'param_dtype':
+        dtypes['dtype'] = jnp.dtype(dtype)  # of the carry, which keeps its dtype
+    compare(lambda nn: PASSING_ON[name](nn, **dtypes), (x,), modes=['jit_typed'])
