@@ -12,15 +12,18 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq --retries 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench test test-deep coverage layer-table lint types sizes format clean check-python
+.PHONY: help demo train bench test test-deep coverage layer-table lint types sizes format clean check-python
 .DELETE_ON_ERROR:
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
 	    while IFS='|' read -r target text; do printf '%-18s %s\n' "$$target" "$$text"; done
 
-demo: $(VENV)/.demo  ## Train on handwritten digits; ARGS='--epochs 20' reaches the program
+demo: $(VENV)/.demo  ## Train on handwritten digits; ARGS='--steps 400' reaches the program
 	@$(RUN) examples/digits/train.py $(ARGS)
+
+train: $(VENV)/.examples  ## Train an example; NAME=seq2seq ARGS='--steps 500', or list them
+	@$(RUN) -m linnet $(if $(NAME),train $(NAME) $(ARGS),examples)
 
 bench: $(VENV)/.bench  ## Measure against the peers; QUICK=1 takes two minutes, ARGS='--help'
 	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
@@ -46,8 +49,8 @@ lint: $(VENV)/.lint  ## Check style and format
 # The files of examples have names in common, so each example is a run of its own.
 types: $(VENV)/.lint  ## Check types
 	@$(RUN) -m mypy
-	@for example in seq2seq text_classification; do \
-	    MYPYPATH=examples/$$example $(RUN) -m mypy examples/$$example || exit 1; done
+	@for example in examples/*/; do \
+	    MYPYPATH=$$example $(RUN) -m mypy $$example || exit 1; done
 
 sizes: check-python  ## Print how large each layer of the library is
 	@'$(PYTHON)' -m tests.architecture
@@ -72,7 +75,7 @@ $(VENV)/bin/python: | check-python
 	@'$(PYTHON)' -m venv '$(VENV)' || { rm -rf '$(VENV)'; \
 	    echo "'$(PYTHON)' lacks venv; on Debian: apt-get install python3-venv" >&2; exit 1; }
 
-$(VENV)/.demo $(VENV)/.bench $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(RUN)
+$(VENV)/.demo $(VENV)/.examples $(VENV)/.bench $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: pyproject.toml constraints.txt | $(RUN)
 	@echo "Installing linnet[$*] into $(VENV)"
 	@$(PIP) --constraint constraints.txt --editable '.[$*]'
 	@touch $@

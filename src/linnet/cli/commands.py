@@ -10,11 +10,13 @@ import click
 
 from linnet.cli import _surface
 from linnet.cli.check import check
+from linnet.cli.examples import examples
 from linnet.cli.explain import explain
 from linnet.cli.migrate import migrate
 from linnet.cli.run import run
+from linnet.cli.train import train
 
-COMMANDS = [check, explain, migrate, run]
+COMMANDS = [check, examples, explain, migrate, run, train]
 
 
 @click.group(invoke_without_command=True, context_settings={'help_option_names': ['-h', '--help']})
