@@ -82,11 +82,6 @@ PAGE = {
         linnet.checks.rules linnet.checks.compilation linnet.checks.gradients
         linnet.checks.numbers linnet.checks.randomness linnet.checks.state
         linnet.checks.transforms linnet.checks.watcher linnet.checks.process linnet.checks
-        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.check
-        linnet.cli.explain linnet.cli.run
-        linnet.cli._edits linnet.cli._scopes linnet.cli._python_source linnet.cli._requirements
-        linnet.cli._notebook linnet.cli._files linnet.cli.migrate
-        linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays
         linnet.training.orbax_utils linnet.training._orbax_checkpoints
@@ -101,7 +96,12 @@ PAGE = {
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers
         linnet.train.checkpointing linnet.train.exporting linnet.train.loop
-        linnet.train.trainer linnet.train linnet
+        linnet.train.trainer linnet.train
+        linnet.cli._surface linnet.cli._serving linnet.cli._program linnet.cli.check
+        linnet.cli.explain linnet.cli.run linnet.cli._examples linnet.cli.examples linnet.cli.train
+        linnet.cli._edits linnet.cli._scopes linnet.cli._python_source linnet.cli._requirements
+        linnet.cli._notebook linnet.cli._files linnet.cli.migrate
+        linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__ linnet
     """,
 }
 
