@@ -376,6 +376,6 @@ PASSING_ON = {
 def test_other_dtypes(name: str, option: str, dtype: str) -> None:
     x = jnp.asarray(array(2, 3, 4)).astype('float32' if option else dtype)
     dtypes = {option: jnp.dtype(dtype)} if option else {}
-    if name == 'Bidirectional' and option == 'param_dtype':
-        dtypes['dtype'] = jnp.dtype(dtype)  # of the carry, which keeps its dtype
+    if name == 'Bidirectional' and option:  # a carry keeps its dtype
+        dtypes = {'dtype': jnp.dtype(dtype), 'param_dtype': jnp.dtype(dtype)}
     compare(lambda nn: PASSING_ON[name](nn, **dtypes), (x,), modes=['jit_typed'])
