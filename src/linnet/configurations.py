@@ -173,3 +173,6 @@ linnet_sharp_bits = choice_flag(
 linnet_fast_init = bool_flag(
     'linnet_fast_init', default=True, help='Let init compute variables, not the forward pass.'
 )
+linnet_fast_masks = bool_flag(
+    'linnet_fast_masks', default=False, help='Draw masks of dropout faster, and other ones.'
+)

@@ -1,4 +1,7 @@
-"""Dropout against the oracle: the same elements, from every kind of key, in every mode."""
+"""Dropout against the oracle: the same elements, from every kind of key, in every mode.
+
+The program that draws them is another one than the oracle's, and faster.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +44,7 @@ def test_drawn(rate: Any, shape: Any, dtype: str, stream: str, data: Any) -> Non
         run = lambda x, key: layer.apply(  # noqa: E731
             {}, x, deterministic, rngs={stream: key}, **more
         )
-        outputs = [run(x, make(7)) for make in (jax.random.key, jax.random.PRNGKey)]
-        return outputs, str(jax.make_jaxpr(run)(x, jax.random.key(7)))
+        return [run(x, make(7)) for make in (jax.random.key, jax.random.PRNGKey)]
 
     same(program)
 

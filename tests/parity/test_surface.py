@@ -151,10 +151,7 @@ def _class_differences(name: str, theirs: Any, ours: Any) -> Iterator[str]:
         return
     if '__init__' in vars(theirs) and not _accepts(theirs, ours):
         yield name
-    if (
-        dataclasses.is_dataclass(theirs)
-        and _fields(theirs) != _fields(ours)[: len(_fields(theirs))]
-    ):
+    if dataclasses.is_dataclass(theirs) and not _has_fields(ours, _fields(theirs)):
         yield f'{name} has other fields'
     for part in [part for part in dir(theirs) if not part.startswith('_') or part == '__call__']:
         value = inspect.getattr_static(theirs, part)
@@ -167,6 +164,12 @@ def _fields(cls: Any) -> list[str]:
     return (
         [f.name for f in dataclasses.fields(cls) if f.init] if dataclasses.is_dataclass(cls) else []
     )
+
+
+def _has_fields(cls: Any, names: list[str]) -> bool:
+    """Tells whether a class has these fields first, apart from its own that go by keyword only."""
+    own = {f.name for f in dataclasses.fields(cls) if f.kw_only and f.name not in names}
+    return [name for name in _fields(cls) if name not in own][: len(names)] == names
 
 
 def _has(cls: type, name: str) -> bool:
@@ -269,6 +272,26 @@ def test_a_difference_is_found():
         lambda a, b=1, d=3, *, c=2, e=4: 0,
         lambda a, b=1, *, c=2, **kwargs: 0,
     ]
+
+    @dataclasses.dataclass
+    class Theirs:
+        a: int
+        b: int = 0
+
+    @dataclasses.dataclass
+    class Ours:
+        a: int
+        own: int = dataclasses.field(default=0, kw_only=True)
+        b: int = 0
+
+    @dataclasses.dataclass
+    class Shifted:
+        a: int
+        own: int = 0
+        b: int = 0
+
+    assert list(differences('C', Theirs, Ours)) == []
+    assert list(differences('C', Theirs, Shifted)) == ['C', 'C has other fields']
     refused = [
         lambda a, b=2, *, c=2: 0,
         lambda b=1, a=0, *, c=2: 0,

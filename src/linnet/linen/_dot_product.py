@@ -23,6 +23,7 @@ from linnet.linen._attention_checks import (
     check_mask,
     check_query_key,
 )
+from linnet.linen._dropout_masks import draw
 from linnet.linen._inputs import check_flag
 from linnet.linen.dtypes import promote_dtype
 from linnet.linen.stochastic import check_key, check_rate
@@ -270,7 +271,6 @@ def _drop(
             f'dropout_rate={rate} needs a key, and dropout_rng is None',
             mend='dropout_rng=jax.random.key(0), or deterministic=True',
         )
-    keep = 1.0 - rate
     shape = (1,) * n_shared + weights.shape[-2:] if broadcast else weights.shape
-    kept = jax.random.bernoulli(check_key(rng, 'dropout_rng'), keep, shape)
+    kept, keep = draw(check_key(rng, 'dropout_rng'), rate, shape)
     return weights * (kept.astype(dtype) / np.asarray(keep, dtype))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from jax import lax
 
 from linnet.core.tracers import is_traced
 from linnet.errors.layers import InputDtypeError, InputShapeError, InvalidOptionError
+from linnet.linen._dropout_masks import draw
 from linnet.linen._inputs import check_array, check_flag
 from linnet.linen.module.base import Module
 from linnet.linen.module.decorators import compact
@@ -38,12 +40,15 @@ class Dropout(Module):
         broadcast_dims: axes along which all elements share their fate.
         deterministic: True in evaluation, which drops nothing; here or at the call.
         rng_collection: the stream to draw from.
+        fast_mask: whether to draw faster, and drop other elements than Flax does; ``rate`` is then
+            rounded to a multiple of 1 / 65536. By default what the flag ``linnet_fast_masks`` says.
     """
 
     rate: float
     broadcast_dims: Sequence[int] = ()
     deterministic: bool | None = None
     rng_collection: str = 'dropout'
+    fast_mask: bool | None = dataclasses.field(default=None, kw_only=True, repr=False)
 
     @compact
     def __call__(
@@ -80,8 +85,8 @@ class Dropout(Module):
             )
         shape = _mask_shape(inputs.shape, self.broadcast_dims)
         key = self.make_rng(self.rng_collection) if rng is None else check_key(rng, 'rng')
-        keep = 1.0 - self.rate
-        mask = jax.random.bernoulli(key, p=keep, shape=shape)
+        check_flag(self.fast_mask, 'fast_mask')
+        mask, keep = draw(key, self.rate, shape, self.fast_mask)
         mask = jnp.broadcast_to(mask, inputs.shape)
         return lax.select(mask, (inputs / keep).astype(inputs.dtype), jnp.zeros_like(inputs))
 
