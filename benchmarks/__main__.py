@@ -10,26 +10,17 @@ Needs JAX alone: a library that is not installed is left out, and it is said so.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import importlib.util
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import _processes, table
+from benchmarks import _machine, _processes, table
 from benchmarks.cases import GROUPS, MODULES
 
 RESULTS = Path(__file__).parent / 'results'
-_DISTRIBUTIONS = ('jax', 'jaxlib', 'flax', 'dm-haiku', 'equinox')
-_DEVICE = """
-import jax, json
-device = jax.devices()[0]
-print(json.dumps({f'{device.platform}, {device.device_kind}': 1}))
-"""
 # What takes minutes and changes little between machines; not part of a quick run.
 _SLOW = ('compiled ResNet-50', 'abstract', 'attention')
 
@@ -58,9 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures |= table.by_figure(_processes.summaries(values))
     except KeyboardInterrupt:
         failures.append('interrupted: the table is not whole')
-    about = {**_about(options, arguments), 'load': [started, os.getloadavg()]}
+    given = sys.argv[1:] if arguments is None else arguments
+    about = {
+        **_machine.about(' '.join(['python -m benchmarks', *given])),
+        'load': [started, os.getloadavg()],
+    }
     print(table.markdown(figures))
-    print('\nMedian ± half of the range (ratio to the floor). ' + _title(about))
+    print('\nMedian ± half of the range (ratio to the floor). ' + _machine.title(about))
     for failure in failures:
         print(failure, file=sys.stderr)
     _write(figures, about, options)
@@ -103,48 +98,6 @@ def _installed(libraries: Sequence[str]) -> list[str]:
     return found
 
 
-def _about(options: argparse.Namespace, arguments: Sequence[str] | None) -> dict[str, Any]:
-    """The date, the machine, the versions and the command of a run."""
-    given = sys.argv[1:] if arguments is None else arguments
-    versions = {}
-    for name in _DISTRIBUTIONS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        'date': datetime.datetime.now(datetime.UTC).strftime('%Y-%m-%d %H:%M UTC'),
-        'command': ' '.join(['python -m benchmarks', *given]),
-        'device': next(iter(_processes.run_child(('-c', _DEVICE)))),
-        'processor': _processor(),
-        'cores': len(os.sched_getaffinity(0))
-        if hasattr(os, 'sched_getaffinity')
-        else os.cpu_count(),
-        'python': platform.python_version(),
-        'versions': versions,
-    }
-
-
-def _processor() -> str:
-    """The name of the processor, where the system tells it."""
-    try:
-        lines = Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
-    return names[0] if names else platform.machine()
-
-
-def _title(about: dict[str, Any]) -> str:
-    load = ' to '.join(f'{load[0]:.1f}' for load in about['load'])
-    return (
-        f'{about["date"]}; {about["device"]}; {about["processor"]}, {about["cores"]} cores, load '
-        f'{load}; Python {about["python"]}, '
-        f'{", ".join(f"{name} {version}" for name, version in about["versions"].items())}; '
-        f'{about["command"]}'
-    )
-
-
 def _write(figures: Any, about: dict[str, Any], options: argparse.Namespace) -> None:
     kind = about['device'].partition(',')[0] + ('-quick' if options.quick else '')
     name = f'{about["date"][:10]}-{kind}' if options.name is None else options.name
@@ -153,7 +106,7 @@ def _write(figures: Any, about: dict[str, Any], options: argparse.Namespace) -> 
     table.write_json(figures, about, RESULTS / f'{name}.json')
     print(f'written: benchmarks/results/{name}.json', file=sys.stderr)
     try:
-        table.write_plot(figures, _title(about), RESULTS / f'{name}.png')
+        table.write_plot(figures, _machine.title(about), RESULTS / f'{name}.png')
     except ImportError:
         print('Matplotlib is not installed: no plot', file=sys.stderr)
 
