@@ -20,6 +20,7 @@ class Epoch(NamedTuple):
     """The scores of one epoch: on the varied training digits, and on the validation part."""
 
     number: int
+    step: int
     loss: float
     accuracy: float
     valid_loss: float
@@ -28,6 +29,10 @@ class Epoch(NamedTuple):
     def __str__(self) -> str:
         scores = f'loss {self.loss:.3f}, accuracy {self.accuracy:.3f}'
         return f'{scores}, validation {self.valid_accuracy:.3f}'
+
+    def row(self) -> dict[str, float]:
+        """Its numbers by name."""
+        return {name: value for name, value in self._asdict().items() if name != 'number'}
 
 
 @contextmanager

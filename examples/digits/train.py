@@ -1,13 +1,12 @@
 """Trains a small convolutional network to read handwritten digits, and draws what it learnt.
 
-    python examples/digits/train.py --epochs 50 --seed 0 --out out/digits
+    linnet train digits --steps 1000 --seed 0 --out out/digits
 
 Ctrl-C ends the training early. Either way the parameters of the best epoch are in `best.msgpack`.
 """
 
-import argparse
+import dataclasses
 import hashlib
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,22 @@ import optax
 
 from digits import Split, Splits, augment, load_splits
 from linnet import serialization, traverse_util
+from linnet.train import Confusion, HtmlReport, Sample, Settings, command, setting
 from linnet.training import train_state
 from model import DigitNet
 from report import Epoch, draw, show_progress
 
-BATCH = 64
+BATCH, EPOCH = 64, 20
 MODEL = DigitNet()
+
+
+@dataclasses.dataclass(frozen=True)
+class DigitSettings(Settings):
+    """What a run is told."""
+
+    steps: int = setting(1000, f'of {BATCH} digits each; {EPOCH} are an epoch')
+    out: Path = setting(Path('out/digits'), 'folder for results')
+    plot: bool = setting(True, 'draw the picture and the report')
 
 
 class TrainState(train_state.TrainState):
@@ -93,34 +102,36 @@ def evaluate(variables: Any, data: Split) -> tuple[Scores, jax.Array]:
     return score(logits, data.labels), logits
 
 
-def train_epoch(state: TrainState, key: jax.Array, data: Split) -> tuple[TrainState, Scores]:
-    """Goes through `data` once in a new order; returns the mean scores of its steps."""
+def train_epoch(
+    state: TrainState, key: jax.Array, data: Split, steps: int
+) -> tuple[TrainState, Scores]:
+    """Goes through `data` in a new order; returns the mean scores of its first steps."""
     order_key, step_key = jax.random.split(key)
     order = jax.random.permutation(order_key, len(data.labels))
     scores = []
-    for chosen in order.reshape(-1, BATCH):
+    for chosen in order.reshape(-1, BATCH)[:steps]:
         batch = Split(data.images[chosen], data.labels[chosen])
         state, step_scores = train_step(state, step_key, batch)
         scores.append(step_scores)
     return state, jax.tree.map(lambda *values: np.mean(values), *scores)
 
 
-def train(splits: Splits, epochs: int, seed: int, best_path: Path) -> Iterator[Epoch]:
+def train(splits: Splits, steps: int, seed: int, best_path: Path) -> Iterator[Epoch]:
     """Trains, yields the scores of each epoch, and saves the variables of the best so far.
 
     The best epoch has the lowest loss on the validation part. The held-out part plays no role.
     """
     init_key, train_key = jax.random.split(jax.random.key(seed))
-    state = create_state(init_key, steps=epochs * len(splits.train.labels) // BATCH)
+    state = create_state(init_key, steps)
     best_loss = np.inf
-    for number in range(1, epochs + 1):
+    for number, done in enumerate(range(0, steps, EPOCH), start=1):
         epoch_key = jax.random.fold_in(train_key, number)
-        state, scores = train_epoch(state, epoch_key, splits.train)
+        state, scores = train_epoch(state, epoch_key, splits.train, steps - done)
         valid, _ = evaluate(state.variables, splits.valid)
         if valid.loss < best_loss:
             best_loss = valid.loss
             save(best_path, state.variables)
-        yield Epoch(number, *map(float, scores + valid))
+        yield Epoch(number, int(state.step), *map(float, scores + valid))
 
 
 def save(path: Path, variables: Any) -> None:
@@ -141,49 +152,58 @@ def digest(params: Any) -> str:
     return sha.hexdigest()
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--epochs', type=int, default=50, help='passes through the digits')
-    parser.add_argument('--seed', type=int, default=0, help='of everything drawn at random')
-    parser.add_argument('--out', type=Path, default=Path('out/digits'), help='folder for results')
-    parser.add_argument('--no-plot', action='store_true', help='draw no picture')
-    options = parser.parse_args()
-    if options.epochs < 1:
-        parser.error('--epochs takes 1 or more')
-    return options
+def show(report: HtmlReport, part: Split, probabilities: np.ndarray) -> None:
+    """Adds to a report what was read as what, and the digits that were read least surely."""
+    read, sure = probabilities.argmax(-1), probabilities.max(-1)
+    samples = [
+        Sample(
+            1 - np.asarray(part.images[i]),
+            f'is {part.labels[i]}, read {read[i]}, {sure[i]:.0%}',
+            bool(read[i] == part.labels[i]),
+        )
+        for i in np.lexsort((sure, read == part.labels))[:16]
+    ]
+    report.add(confusion=Confusion.of(part.labels, read, 10), samples=samples)
 
 
-def main() -> int:
+def run(settings: DigitSettings) -> dict[str, float]:
     """Trains, then measures the best epoch on the held-out digits and draws the picture."""
-    options = parse_arguments()
-    best_path = options.out / 'best.msgpack'
+    best_path = settings.out / 'best.msgpack'
+    report = HtmlReport(settings.out / 'report.html', settings, title='Handwritten digits')
     splits = load_splits()
     history: list[Epoch] = []
     start = time.perf_counter()
+    epochs = -(-settings.steps // EPOCH)
     try:
-        with show_progress(options.epochs) as show:
-            for epoch in train(splits, options.epochs, options.seed, best_path):
+        with show_progress(epochs) as show_epoch:
+            for epoch in train(splits, settings.steps, settings.seed, best_path):
                 history.append(epoch)
-                show(epoch)
+                show_epoch(epoch)
     except KeyboardInterrupt:
         saved = f'the best so far is in {best_path}' if history else 'nothing is saved yet'
-        print(f'Stopped after {len(history)} of {options.epochs} epochs: {saved}', flush=True)
-        return 130
+        print(f'Stopped after {len(history)} of {epochs} epochs: {saved}', flush=True)
+        raise
     seconds = time.perf_counter() - start
 
     variables = serialization.msgpack_restore(best_path.read_bytes())
     scores, logits = evaluate(variables, splits.held_out)
+    figures = {'held-out accuracy': float(scores.accuracy)}
     print(f'held-out accuracy  {scores.accuracy:.4f} on {len(logits)} digits')
-    print(f'training time      {seconds:.1f} s for {options.epochs} epochs')
+    print(f'training time      {seconds:.1f} s for {epochs} epochs')
     print(f'parameters         {best_path}')
     print(f'their SHA-256      {digest(variables["params"])}')
-    if not options.no_plot:
-        picture = options.out / 'digits.png'
-        draw(picture, history, *map(np.asarray, (*splits.held_out, jax.nn.softmax(logits))))
+    if settings.plot:
+        probabilities = np.asarray(jax.nn.softmax(logits))
+        picture = settings.out / 'digits.png'
+        images, labels = map(np.asarray, splits.held_out)
+        draw(picture, history, images, labels, probabilities)
         print(f'picture            {picture}')
-    return 0
+        report.save(map(Epoch.row, history), variables)
+        report.add(figures)
+        show(report, splits.held_out, probabilities)
+        print(f'report             {report.path}')
+    return figures
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    command(run, DigitSettings)

@@ -1,27 +1,47 @@
 """Trains a network to add numbers of up to three digits, character by character.
 
-    python examples/seq2seq/train.py --steps 4000 --seed 0 --out out/seq2seq
+    linnet train seq2seq --steps 4000 --seed 0 --out out/seq2seq
 
 Now and then it answers held-out sums, sampling each digit itself, and says which are CORRECT.
 A run that was interrupted goes on with `--resume`.
 """
 
-import argparse
-import sys
+import dataclasses
 import time
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linnet.train import Checkpoints, Forward, JsonlWriter, Mean, Trainer
+from linnet.train import (
+    Checkpoints,
+    Forward,
+    HtmlReport,
+    JsonlWriter,
+    Mean,
+    Sample,
+    Settings,
+    Trainer,
+    command,
+    setting,
+)
 from model import Seq2Seq
 from sums import Batch, decode, held_out_batches, make_batch, train_batches
 
 BATCH, EPOCH = 128, 500
+
+
+@dataclasses.dataclass(frozen=True)
+class AdditionSettings(Settings):
+    """What a run is told."""
+
+    steps: int = setting(4000, f'of {BATCH} sums each')
+    out: Path = setting(Path('out/seq2seq'), 'folder for results')
+    features: int = setting(128, 'width of the LSTMs')
+    temperature: float = setting(0.25, 'of the samples that the decoder draws')
+    rate: float = setting(5e-3, 'of learning, at its highest')
 
 
 def loss(net: Forward, batch: Batch) -> tuple[Mean, dict[str, jax.Array]]:
@@ -47,69 +67,69 @@ def write(net: Forward, batch: Batch) -> jax.Array:
     return samples
 
 
-def show_samples(trainer: Trainer, row: dict[str, float]) -> None:
-    """Prints a few held-out sums after each evaluation, other ones each time."""
-    if 'valid_loss' not in row:
-        return
-    batch = make_batch(np.random.default_rng(int(row['step'])), 4, held_out=True)
+def answers(trainer: Trainer, seed: int, count: int) -> list[Sample]:
+    """Held-out sums, other ones for each seed, as the network answers them."""
+    batch = make_batch(np.random.default_rng(seed), count, held_out=True)
+    found = []
     for question, written, answer in zip(
         batch['question'], trainer.predict([batch], write), batch['answer'], strict=True
     ):
-        verdict = 'CORRECT' if decode(written) == decode(answer) else 'INCORRECT'
-        trainer.progress.say(f'  {decode(question):>7} = {decode(written)[::-1]:<4} {verdict}')
+        text = f'{decode(question):>7} = {decode(written)[::-1]:<4}'
+        right = decode(written) == decode(answer)
+        found.append(Sample(text, '' if right else f'is {decode(answer)[::-1]}', right))
+    return found
 
 
-def make_trainer(steps: int, seed: int, out: Path, **options: Any) -> Trainer:
+def show_samples(trainer: Trainer, row: dict[str, float]) -> None:
+    """Prints a few answers after each evaluation."""
+    if 'valid_loss' in row:
+        for sample in answers(trainer, seed=int(row['step']), count=4):
+            verdict = 'CORRECT' if sample.right else 'INCORRECT'
+            trainer.progress.say(f'  {sample.value} {verdict}')
+
+
+def make_trainer(settings: AdditionSettings, report: HtmlReport) -> Trainer:
     """A trainer whose rate rises for a while, and then falls along a cosine."""
-    rate = optax.warmup_cosine_decay_schedule(0.0, 5e-3, min(200, steps // 5), steps, 1e-5)
+    steps = settings.steps
+    rate = optax.warmup_cosine_decay_schedule(0.0, settings.rate, min(200, steps // 5), steps, 1e-5)
     return Trainer(
-        Seq2Seq(),
+        Seq2Seq(settings.features, settings.temperature),
         loss,
         optax.adam(rate),
         clip=1.0,
-        seed=seed,
+        seed=settings.seed,
         streams=('lstm',),
         eval_streams=('lstm',),
         steps_per_call=10,
         log_every=250,
         hooks=[show_samples],
-        writers=[JsonlWriter(out / 'rows.jsonl')],
-        checkpoints=Checkpoints(out / 'checkpoints', every=1000),
-        **options,
+        writers=[JsonlWriter(settings.out / 'rows.jsonl')],
+        checkpoints=Checkpoints(settings.checkpoints, every=1000),
+        report=report,
     )
 
 
-def parse_arguments() -> argparse.Namespace:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
-    parser.add_argument('--steps', type=int, default=4000, help=f'of {BATCH} sums each')
-    parser.add_argument('--seed', type=int, default=0, help='of everything drawn at random')
-    parser.add_argument('--out', type=Path, default=Path('out/seq2seq'), help='folder for results')
-    parser.add_argument('--resume', action='store_true', help='go on from the newest checkpoint')
-    options = parser.parse_args()
-    if options.steps < 1:
-        parser.error('--steps takes 1 or more')
-    return options
-
-
-def main() -> int:
+def run(settings: AdditionSettings) -> dict[str, float]:
     """Trains, then measures the share of held-out sums that are answered rightly."""
-    options = parse_arguments()
-    trainer = make_trainer(options.steps, options.seed, options.out)
+    report = HtmlReport(settings.out / 'report.html', settings, title='Sums, digit by digit')
+    trainer = make_trainer(settings, report)
     start = time.perf_counter()
     trainer.fit(
-        lambda epoch: train_batches(options.seed, BATCH, epoch, EPOCH),
-        steps=options.steps,
+        lambda epoch: train_batches(settings.seed, BATCH, epoch, EPOCH),
+        steps=settings.steps,
         valid=held_out_batches(4, BATCH),
         valid_every=EPOCH,
-        resume=options.resume,
+        resume=settings.resume,
     )
     seconds = time.perf_counter() - start
     scores = trainer.evaluate(held_out_batches(40, BATCH))
+    figures = {'sequence accuracy': scores['accuracy']}
+    report.add(figures, samples=answers(trainer, seed=settings.steps, count=12))
     print(f'sequence accuracy  {scores["accuracy"]:.4f} on {40 * BATCH} held-out sums')
-    print(f'training time      {seconds:.1f} s for {options.steps} steps')
-    return 0
+    print(f'training time      {seconds:.1f} s for {settings.steps} steps')
+    print(f'report             {report.path}')
+    return figures
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    command(run, AdditionSettings)

@@ -55,7 +55,7 @@ def run(out: Path, *arguments: str) -> Run:
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of six epochs."""
-    return run(tmp_path_factory.mktemp('digits'), '--epochs', '6')
+    return run(tmp_path_factory.mktemp('digits'), '--steps', '120')
 
 
 def test_it_shows_every_epoch_and_learns(finished: Run) -> None:
@@ -74,20 +74,27 @@ def test_the_picture_shows_something(finished: Run) -> None:
             assert quarter[..., :3].std() > 0.05, 'a quarter of the picture is empty'
 
 
+def test_the_report_shows_what_was_read_as_what(finished: Run) -> None:
+    page = Path(finished.value('report')).read_text(encoding='utf-8')
+    assert 'of 360 right' in page
+    assert page.count('<img src="data:image/png;base64,') == 16
+    assert page.count('<figure class="chart">') == 2
+
+
 def test_a_second_run_gives_the_same_parameters(finished: Run, tmp_path: Path) -> None:
-    again = run(tmp_path, '--epochs', '6', '--no-plot')
+    again = run(tmp_path, '--steps', '120', '--set', 'plot=no')
     assert again.value('their SHA-256') == finished.value('their SHA-256')
     assert again.value('held-out accuracy') == finished.value('held-out accuracy')
     assert [path.name for path in tmp_path.iterdir()] == ['best.msgpack']
 
 
 def test_another_seed_gives_other_parameters(finished: Run, tmp_path: Path) -> None:
-    other = run(tmp_path, '--epochs', '1', '--seed', '1', '--no-plot')
+    other = run(tmp_path, '--steps', '20', '--seed', '1', '--set', 'plot=no')
     assert other.value('their SHA-256') != finished.value('their SHA-256')
 
 
 def test_ctrl_c_ends_it_with_the_best_parameters_saved(finished: Run, tmp_path: Path) -> None:
-    arguments = (*COMMAND[1:], '--out', str(tmp_path), '--epochs', '500')
+    arguments = (*COMMAND[1:], '--out', str(tmp_path), '--steps', '10000')
     process = subprocess.Popen(
         (*HEARING, *arguments),
         cwd=ROOT,
@@ -116,8 +123,8 @@ def test_ctrl_c_ends_it_with_the_best_parameters_saved(finished: Run, tmp_path: 
     assert jax.tree.map(np.shape, variables) == jax.tree.map(np.shape, complete)
 
 
-def test_it_refuses_to_train_for_no_epochs(tmp_path: Path) -> None:
-    command = (*COMMAND, '--out', str(tmp_path), '--epochs', '0')
+def test_it_refuses_to_train_for_no_steps(tmp_path: Path) -> None:
+    command = (*COMMAND, '--out', str(tmp_path), '--steps', '0')
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 2
-    assert '--epochs takes 1 or more' in done.stderr
+    assert 'steps=0 is no count from 1' in done.stderr

@@ -44,9 +44,15 @@ def test_it_answers_sums_that_it_never_saw(finished: tuple[Path, str]) -> None:
     assert len(samples) == 4
     for a, b, total, verdict in samples:
         assert verdict == ('CORRECT' if int(a) + int(b) == int(total) else 'INCORRECT')
-    assert re.search(r'sequence accuracy +0\.\d{4} on 5120 held-out sums', finished[1])
+    accuracy = re.search(r'sequence accuracy +(0\.\d{4}) on 5120 held-out sums', finished[1])
+    assert accuracy
+    page = (finished[0] / 'report.html').read_text(encoding='utf-8')
+    shown = re.search(r'<dt>sequence accuracy</dt><dd>(\S+)</dd>', page)
+    assert shown
+    assert float(shown[1]) == pytest.approx(float(accuracy[1]), abs=1e-4)
+    assert page.count('<figure class="sample text') == 12
 
 
 def test_it_refuses_to_train_for_no_steps() -> None:
-    with pytest.raises(AssertionError, match='--steps takes 1 or more'):
+    with pytest.raises(AssertionError, match='steps=0 is no count from 1'):
         run(Path('out'), '--steps', '0')

@@ -37,19 +37,22 @@ def data(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_it_says_that_it_makes_its_sentences_and_learns_them(tmp_path: Path) -> None:
-    done = run('--epochs', '5', '--out', str(tmp_path))
+    done = run('--out', str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert 'training on a small set of sentences that this program makes' in done.stdout
     accuracy = re.search(r'mean test accuracy (\S+) of 1 seeds', done.stdout)
     assert accuracy
     assert float(accuracy[1]) >= 0.9
     assert (tmp_path / 'seed0.jsonl').exists()
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
+    assert 'Confusion matrix' in page
+    assert 'negative' in page
 
 
 def test_it_refuses_to_train_for_no_epochs() -> None:
-    done = run('--epochs', '0')
+    done = run('--set', 'epochs=0')
     assert done.returncode == 2
-    assert '--epochs, --seeds and --batch take 1 or more' in done.stderr
+    assert 'epochs and seeds take 1 or more' in done.stderr
 
 
 def test_both_forms_of_files_are_read(data: Any, tmp_path: Path) -> None:

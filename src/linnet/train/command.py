@@ -55,7 +55,7 @@ def command(
     try:
         run(settings)
     except KeyboardInterrupt:
-        print(f'stopped: {_how_to_go_on(settings, words, program)}', flush=True)
+        print(f'stopped; {_how_to_go_on(settings, words, program)}', flush=True)
         sys.exit(_INTERRUPTED)
     sys.exit(0)
 
@@ -63,7 +63,7 @@ def command(
 def _how_to_go_on(settings: Settings, words: Sequence[str], program: str) -> str:
     saved = settings.saved_step()
     if saved is None:
-        return 'no checkpoint was saved yet'
+        return 'there is no checkpoint to go on from'
     again = [*words, *(() if settings.resume else ('--resume',))]
     return f'to go on from step {saved}: {program} {shlex.join(again)}'
 
@@ -105,8 +105,9 @@ def _parser(kind: type[Settings]) -> Any:
         return settings
 
     def option(name: str, **more: Any) -> Any:
-        help = f'{fields[name].metadata.get("help", "")}  [{fields[name].default}]'
-        return click.Option([f'--{name}'], help=help.strip(), **more)
+        help = fields[name].metadata.get('help', '')
+        shown = '' if more.get('is_flag') else f'  [{fields[name].default}]'
+        return click.Option([f'--{name}'], help=f'{help}{shown}'.strip(), **more)
 
     rows = [f'  {line}' for line in describe_settings(kind, without=_OPTIONS)]
     return click.Command(
@@ -118,7 +119,10 @@ def _parser(kind: type[Settings]) -> Any:
             option('out', type=click.Path(path_type=Path), metavar='DIR'),
             option('resume', is_flag=True, default=None),
             click.Option(
-                ['--set', 'pairs'], multiple=True, metavar='KEY=VALUE', help='Any setting.'
+                ['--set', 'pairs'],
+                multiple=True,
+                metavar='KEY=VALUE',
+                help='a setting of the list below; as often as you like',
             ),
         ],
         help=sys.modules[kind.__module__].__doc__,
