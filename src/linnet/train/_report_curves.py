@@ -4,7 +4,7 @@ A chart is a *plot* with a line for each series: a metric in training, and the s
 Lines are drawn in a square of 1000 units that the page stretches to its width; text stands beside
 it as HTML, so that it has the same size on a phone. Numbers that are not finite leave a gap, and a
 mark at the top where they came. Long series are thinned: of each stretch of steps the lowest and
-the highest number stay, so that no spike is lost.
+the highest number stay, so that no spike is lost, and a line goes through the means.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 MOST_POINTS = 600
+_MEANS = 150
 _DOTTED = 40
 _STRETCH = 1000.0
 _LOG_FROM = 50.0  # a loss that falls by so much is drawn on a scale of logarithms
@@ -112,7 +113,7 @@ def _value_scale(values: np.ndarray, *, may_be_log: bool) -> Scale:
         return Scale(low, high, tuple((tick, f'{tick:g}') for tick in ticks), is_log=True)
     margin = 0.05 * (high - low) or 0.1 * abs(high) or 0.5
     low, high = low - margin, high + margin
-    return Scale(low, high, tuple(zip(*_labelled(_even_ticks(low, high, 4)), strict=True)))
+    return Scale(low, high, tuple(zip(*_labelled(_even_ticks(low, high, 5)), strict=True)))
 
 
 def _even_ticks(low: float, high: float, count: int) -> list[float]:
@@ -171,9 +172,25 @@ def thin(series: Series, most: int = MOST_POINTS) -> Series:
     return Series(series.name, series.steps[chosen], series.values[chosen])
 
 
+def means(series: Series, count: int = _MEANS) -> Series:
+    """The means of so many stretches, each of the numbers that are finite."""
+    kept = Series(series.name, *(part[np.isfinite(series.values)] for part in series[1:]))
+    stretches = [part for part in np.array_split(np.arange(len(kept.steps)), count) if part.size]
+    return Series(
+        series.name,
+        np.array([kept.steps[part].mean() for part in stretches]),
+        np.array([kept.values[part].mean() for part in stretches]),
+    )
+
+
 def _draw_chart(metric: str, several: Sequence[Series], across: Scale) -> str:
     values = np.concatenate([series.values for series in several])
     up = _value_scale(values[np.isfinite(values)], may_be_log='loss' in metric)
+    through = {
+        series.name: _place(means(series), across, up)
+        for series in several
+        if len(series.steps) > MOST_POINTS
+    }
     several = [thin(series) for series in several]
     places = [_place(series, across, up) for series in several]
     legend = ''.join(
@@ -182,7 +199,7 @@ def _draw_chart(metric: str, several: Sequence[Series], across: Scale) -> str:
     )
     scale = '<span class="scale">log scale</span>' if up.is_log else ''
     lines = ''.join(
-        _draw_line(series.name, points, np.isfinite(series.values))
+        _draw_line(series.name, points, np.isfinite(series.values), through.get(series.name))
         for series, points in zip(several, places, strict=True)
     )
     title = html.escape(metric.replace('_', ' '))
@@ -241,16 +258,26 @@ def _draw_labels(across: Scale, up: Scale) -> str:
     return f'<div class="labels" aria-hidden="true">{"".join(below + beside)}</div>'
 
 
-def _draw_line(name: str, places: np.ndarray, finite: np.ndarray) -> str:
-    """A line with gaps, dots where a point stands alone or there are few, and marks."""
+def _draw_line(
+    name: str, places: np.ndarray, finite: np.ndarray, through: np.ndarray | None
+) -> str:
+    """A line with gaps, dots where a point stands alone or there are few, and marks.
+
+    Where there are means to draw a line through, that of the points is faint.
+    """
     breaks = np.flatnonzero(np.diff(finite.astype(int)) != 0) + 1
     runs = [run for run in np.split(np.arange(len(places)), breaks) if finite[run[0]]]
-    line = ''.join('M' + 'L'.join(f'{x:g} {y:g}' for x, y in places[run].tolist()) for run in runs)
     dotted = [run for run in runs if len(run) == 1 or len(places) <= _DOTTED]
-    dots = ''.join(f'M{x:g} {y:g}h0' for run in dotted for x, y in places[run].tolist())
-    marks = ''.join(f'M{x:g} 0v45' for x, _ in places[~finite].tolist())
-    return ''.join(
-        f'<path class="{kind} {name}" d="{path}"/>'
-        for kind, path in (('line', line), ('dots', dots), ('marks', marks))
-        if path
-    )
+    line = ''.join(_path(places[run]) for run in runs)
+    paths = {
+        'all': '' if through is None else line,
+        'line': line if through is None else _path(through),
+        'dots': ''.join(f'M{x:g} {y:g}h0' for run in dotted for x, y in places[run].tolist()),
+        'marks': ''.join(f'M{x:g} 0v45' for x, _ in places[~finite].tolist()),
+    }
+    return ''.join(f'<path class="{kind} {name}" d="{d}"/>' for kind, d in paths.items() if d)
+
+
+def _path(places: np.ndarray) -> str:
+    points = 'L'.join(f'{x:g} {y:g}' for x, y in places.tolist())
+    return f'M{points}' if points else ''

@@ -138,7 +138,7 @@ def confusion_section(counts: np.ndarray, classes: Sequence[object]) -> str:
     body = (
         f'<p class="note">{right:,} of {total:,} right. Rows: what it is; columns: what it was '
         'taken for; at the end of a row the share that was right.</p>'
-        f'<div class="wide"><table class="confusion"><thead><tr><td></td>{head}'
+        f'<div class="wide matrix"><table class="confusion"><thead><tr><td></td>{head}'
         f'<th scope="col">right</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
     return _section('Confusion matrix', body)
@@ -156,9 +156,17 @@ def _confusion_cells(counts: np.ndarray, row: int) -> str:
 
 
 def samples_section(samples: Iterable[tuple[Any, str, bool | None]]) -> str:
-    """Texts and images, each with what is said of it."""
-    cards = ''.join(_sample(*sample) for sample in samples)
-    return _section('Samples', f'<div class="samples">{cards}</div>' if cards else '')
+    """Texts, then images, each with what is said of it."""
+    cards: dict[str, list[str]] = {'texts': [], 'images': []}
+    for value, caption, right in samples:
+        kind = 'texts' if isinstance(value, str) else 'images'
+        cards[kind].append(_sample(value, caption, right))
+    grids = [
+        f'<div class="samples {kind}">{"".join(found)}</div>'
+        for kind, found in cards.items()
+        if found
+    ]
+    return _section('Samples', ''.join(grids))
 
 
 def _sample(value: Any, caption: str, right: bool | None) -> str:
@@ -168,10 +176,6 @@ def _sample(value: Any, caption: str, right: bool | None) -> str:
         if isinstance(value, str)
         else f'<img src="{image_address(value)}" alt="{text(caption or "sample")}">'
     )
-    shape = 'text' if isinstance(value, str) else 'image'
     said = f'<span>{text(caption)}</span>' if caption else ''
     marked = f'<span class="mark">{mark}</span>' if mark else ''
-    return (
-        f'<figure class="sample {shape} {kind}">{body}'
-        f'<figcaption>{said}{marked}</figcaption></figure>'
-    )
+    return f'<figure class="sample {kind}">{body}<figcaption>{said}{marked}</figcaption></figure>'

@@ -204,8 +204,9 @@ def _last(rows: Iterable[Row]) -> dict[str, float]:
 
 
 def _parameters(variables: Any) -> list[page.Parameter]:
+    """All arrays of a model, parameters before those of other collections."""
     leaves = jax.tree_util.tree_leaves_with_path(meta.unbox(variables))
-    return [
+    found = [
         page.Parameter(
             jax.tree_util.keystr(path, simple=True, separator='/'),
             tuple(np.shape(leaf)),
@@ -213,6 +214,7 @@ def _parameters(variables: Any) -> list[page.Parameter]:
         )
         for path, leaf in leaves
     ]
+    return sorted(found, key=lambda parameter: not parameter.path.startswith('params/'))
 
 
 def _environment() -> dict[str, object]:

@@ -7,6 +7,7 @@ a trainer; :func:`linnet.train.step.make_train_step` is the step that it runs.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -210,21 +211,19 @@ class Trainer:
         """
         if epochs is None and steps is None:
             epochs = 1
-        before = len(self.history)
         feed = Feed(data, self.steps_per_call)
         position = self._begin(feed, resume, steps)
+        before = len(self.history)
         loop = Loop(self, Plan(feed, steps, epochs, valid, valid_every), position)
         self.progress.start(loop.done, _count(data, steps, epochs))
-        try:
-            loop.run()
-        finally:
-            self.progress.stop()
-            for writer in self.writers:
-                writer.close()
-            if self.report is not None:
-                self.report.save(self.history, self.state.variables)
+        with contextlib.ExitStack() as after:  # all of it is done, in whatever way the run ends
             if self.checkpoints is not None:
-                self.checkpoints.wait()
+                after.callback(self.checkpoints.wait)
+            after.callback(self._write_report)
+            for writer in self.writers:
+                after.callback(writer.close)
+            after.callback(self.progress.stop)
+            loop.run()
         return self.history[before:]
 
     def evaluate(
@@ -266,11 +265,12 @@ class Trainer:
         return predict(self._predictors[function], self._eval_state(variables), data)
 
     def save(self, position: Position = Position()) -> None:
-        """Saves the state, where the run stands in its data, and the best so far."""
+        """Saves the state, where the run stands in its data, its history, and the best so far."""
         if self.checkpoints is not None:
             about = {
                 'seed': self.seed,
                 'position': position.to_json(),
+                'history': self.history,
                 'watch': None if self.watch is None else self.watch.state(),
             }
             self.checkpoints.save(self._present_state(), about, best=self.best_variables)
@@ -288,6 +288,7 @@ class Trainer:
             )
         saved = self.checkpoints.restore(self._present_state(), step, strict=strict)
         self.state, self.best_variables = saved.state, saved.best
+        self.history = saved.about['history']
         if self.watch is not None and saved.about.get('watch'):
             self.watch.restore(saved.about['watch'])
         if saved.report:
@@ -308,6 +309,10 @@ class Trainer:
     def _program(self, batches: Sequence[Any]) -> tuple[Any, Any]:
         """The function that takes a step for each batch, and its argument beside the state."""
         return (self._one_step, batches[0]) if len(batches) == 1 else (self._some_steps, batches)
+
+    def _write_report(self) -> None:
+        if self.report is not None:
+            self.report.save(self.history, self.state.variables)
 
     def keep_best(self) -> None:
         """Copies the variables of this moment, as the best so far."""
