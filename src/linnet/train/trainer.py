@@ -288,7 +288,7 @@ class Trainer:
             )
         saved = self.checkpoints.restore(self._present_state(), step, strict=strict)
         self.state, self.best_variables = saved.state, saved.best
-        self.history = saved.about['history']
+        self.history = list(saved.about.get('history', []))
         if self.watch is not None and saved.about.get('watch'):
             self.watch.restore(saved.about['watch'])
         if saved.report:
