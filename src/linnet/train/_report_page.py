@@ -30,7 +30,7 @@ class Parameter(NamedTuple):
     dtype: str
 
     @property
-    def count(self) -> int:
+    def elements(self) -> int:
         """Its number of elements."""
         return math.prod(self.shape)
 
@@ -94,14 +94,14 @@ def pairs_section(title: str, pairs: Mapping[str, object]) -> str:
 
 def parameters_section(parameters: Sequence[Parameter]) -> str:
     """The arrays of a model: path, shape, dtype, and how many elements, with their total."""
-    total = sum(parameter.count for parameter in parameters)
+    total = sum(parameter.elements for parameter in parameters)
     if not parameters:
         return ''
     rows = ''.join(
         f'<tr><th scope="row">{_breakable(parameter.path)}</th>'
         f'<td>{text(parameter.shape)}</td><td>{parameter.dtype}</td>'
-        f'<td class="count" style="--share:{parameter.count / max(total, 1):.4f}">'
-        f'{parameter.count:,}</td></tr>'
+        f'<td class="count" style="--share:{parameter.elements / max(total, 1):.4f}">'
+        f'{parameter.elements:,}</td></tr>'
         for parameter in parameters
     )
     table = (

@@ -14,6 +14,7 @@ from linnet.errors.training import TrainOptionError
 
 _TRUTH = {'true': True, 'yes': True, 'on': True, '1': True}
 _TRUTH |= {'false': False, 'no': False, 'off': False, '0': False}
+_READABLE = (int, float, bool, str, Path, type(None))
 
 
 def setting(default: Any, help: str = '') -> Any:
@@ -125,6 +126,11 @@ def _read(key: str, text: str, wanted: Any) -> Any:
         TrainOptionError: it is of another type, or the type is none that can be read.
     """
     for kind in _alternatives(wanted):
+        if kind not in _READABLE and typing.get_origin(kind) is not Literal:
+            raise TrainOptionError(
+                f'{key} is {_name(kind)}, which no text can be read as',
+                mend='int, float, bool, str, Path, Literal[...], or one of these | None',
+            )
         try:
             return _read_as(text, kind)
         except (KeyError, ValueError):
@@ -145,14 +151,7 @@ def _read_as(text: str, kind: Any) -> Any:
         return {str(value): value for value in typing.get_args(kind)}[text]
     if kind is type(None):
         return {'none': None, '': None}[text.lower()]
-    if kind is bool:
-        return _TRUTH[text.lower()]
-    if kind in (int, float, str, Path):
-        return kind(text)
-    raise TrainOptionError(
-        f'a setting of type {_name(kind)} cannot be written as text',
-        mend='int, float, bool, str, Path, Literal[...], or one of these | None',
-    )
+    return _TRUTH[text.lower()] if kind is bool else kind(text)
 
 
 def _name(wanted: Any) -> str:
