@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from linnet.cli import _examples, main
-from tests.cli.processes import linnet
+from tests.cli.processes import linnet, python
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -191,3 +192,25 @@ def test_a_real_example_is_loaded(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('Usage: linnet train seq2seq [OPTIONS]')
     assert 'features=128      width of the LSTMs' in done.stdout
+
+
+def test_the_programs_of_the_page_run(tmp_path: Path) -> None:
+    page = (ROOT / 'docs' / 'programs.md').read_text(encoding='utf-8')
+    program, addition = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
+    (tmp_path / 'train.py').write_text(program)
+    words = ['train', '.', '--set', 'noise=0', '--steps']
+    first = linnet(*words, '100', cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    again = linnet(*words, '300', '--resume', cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    figure = re.search(r'^loss (\S+)$', again.stdout, re.MULTILINE)
+    assert figure
+    assert float(figure[1]) < 1e-6
+    report = (tmp_path / 'out' / 'line' / 'report.html').read_text(encoding='utf-8')
+    assert '<th scope="row">noise</th><td>0.0</td>' in report
+    assert '<td>python train.py --set noise=0 --steps 300 --resume</td>' in report
+    assert ',20,&quot;' in report  # a step of the first run
+    (tmp_path / 'addition.py').write_text(addition)
+    done = python('addition.py', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert '2 of 3 right' in (tmp_path / 'out' / 'report.html').read_text(encoding='utf-8')

@@ -165,8 +165,8 @@ def thin(series: Series, most: int = MOST_POINTS) -> Series:
         values = series.values[stretch]
         finite = np.isfinite(values)
         if finite.any():
-            kept.add(int(stretch[np.where(finite, values, np.inf).argmin()]))
-            kept.add(int(stretch[np.where(finite, values, -np.inf).argmax()]))
+            kept.add(int(stretch[np.argmin(np.where(finite, values, np.inf))]))
+            kept.add(int(stretch[np.argmax(np.where(finite, values, -np.inf))]))
         kept.update(stretch[~finite][:1].tolist())
     chosen = sorted(kept)
     return Series(series.name, series.steps[chosen], series.values[chosen])
