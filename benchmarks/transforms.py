@@ -13,7 +13,7 @@ import argparse
 import importlib
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -75,21 +75,35 @@ def pairs(nn: Any) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], An
         params = {'params': variables['params']['block']}
         return jax.grad(lambda x: apply(params, x).sum())(x)
 
+    def afresh(transform: Callable[..., Any]) -> Callable[..., Any]:
+        """JAX remembers what it has traced by the function."""
+        return lambda v, x: transform(lambda v, x: apply(v, x))(v, x)
+
     return {
-        'remat': (nn.remat(block)().apply, jax.checkpoint(apply), one),
-        'jit': (nn.jit(block)().apply, lambda v, x: jax.jit(lambda v, x: apply(v, x))(v, x), one),
+        'remat': (nn.remat(block)().apply, afresh(jax.checkpoint), one),
+        'jit': (lambda v, x: nn.jit(block)().apply(v, x), afresh(jax.jit), one),
         'vmap': (vmapped().apply, jax.vmap(apply, in_axes=(0, None)), many),
         'scan': (Scanned().apply, scan, inside(many)),
         'grad': (Gradient().apply, gradient, inside(one)),
     }
 
 
-def trace_time(fn: Callable[..., Any], variables: Any) -> float:
-    """The processor seconds of one trace; JAX remembers nothing of the traces before."""
-    jax.clear_caches()
+def trace_time(fn: Callable[..., Any], variables: Any, repeats: int = 5) -> float:
+    """The processor seconds of one trace, of a function that JAX has not seen yet."""
     start = time.process_time()
-    jax.make_jaxpr(lambda *args: fn(*args))(variables, X)
-    return time.process_time() - start
+    for _ in range(repeats):
+        jax.make_jaxpr(lambda *args: fn(*args))(variables, X)
+    return (time.process_time() - start) / repeats
+
+
+def rows(nn: Any, runs: int) -> Iterator[tuple[str, float, float, float]]:
+    """For each transform its name, the milliseconds of both, and the median of their ratio."""
+    for name, (lifted, own, variables) in pairs(nn).items():
+        times = [
+            (trace_time(lifted, variables), trace_time(own, variables)) for _ in range(runs + 1)
+        ][1:]
+        a, b = (1e3 * statistics.median(side) for side in zip(*times, strict=True))
+        yield name, a, b, statistics.median(x / y for x, y in times)
 
 
 def main() -> None:
@@ -100,15 +114,8 @@ def main() -> None:
     options = parser.parse_args()
     nn = importlib.import_module(f'{options.library}.linen')
     print(f'{"transform":10} {"lifted":>8} {"own":>8} {"ratio":>6}   (ms)')
-    for name, (lifted, own, variables) in pairs(nn).items():
-        times: list[tuple[float, float]] = []
-        for run in range(options.runs + 2):
-            measured = trace_time(lifted, variables), trace_time(own, variables)
-            if run > 1:
-                times.append(measured)
-        a, b = (1e3 * statistics.median(side) for side in zip(*times, strict=True))
-        ratio = statistics.median(x / y for x, y in times)
-        print(f'{name:10} {a:8.2f} {b:8.2f} {ratio:6.3f}', flush=True)
+    for name, lifted, own, ratio in rows(nn, options.runs):
+        print(f'{name:10} {lifted:8.2f} {own:8.2f} {ratio:6.3f}', flush=True)
 
 
 if __name__ == '__main__':

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import linnet.linen as nn
 from benchmarks import __main__ as program
-from benchmarks import _processes, cases, import_time, models, stack, table
+from benchmarks import _processes, cases, import_time, models, stack, table, transforms
 from benchmarks._processes import Summary
 
 SCALE = cases.SCALES['tiny']
@@ -165,6 +166,12 @@ def test_what_was_measured_before_an_interruption_is_printed(monkeypatch, capsys
     printed = capsys.readouterr()
     assert '500 ms' in printed.out
     assert 'interrupted' in printed.err
+
+
+def test_lifting_is_measured():
+    measured = {name: ratio for name, _, _, ratio in transforms.rows(nn, runs=1)}
+    assert list(measured) == ['remat', 'jit', 'vmap', 'scan', 'grad']
+    assert all(ratio > 0 for ratio in measured.values())
 
 
 def test_stacks_are_measured(capsys):

@@ -135,7 +135,7 @@ def custom_vjp(
             *given, (residuals, rest, rngs), (y_bar, _) = args
             target_bar, *args_bar = backward_fn(*given, residuals, y_bar)
             target_bar = _of_those_given(target_bar, differentiated)
-            return target_bar, _no_derivative(rest), _no_derivative(rngs), *args_bar
+            return target_bar, *jax.tree.map(_zero, (rest, rngs)), *args_bar
 
         run = jax.custom_vjp(call, nondiff_argnums=tuple(n + 2 for n in static))
         run.defvjp(forward, backward)
@@ -161,12 +161,8 @@ def _of_those_given(cotangents: Any, variables: Any) -> Any:
     return cotangents
 
 
-def _no_derivative(tree: Any) -> Any:
-    """Zero cotangents, of the type that JAX wants for each leaf."""
-    return jax.tree_util.tree_map(_zero, tree)
-
-
 def _zero(x: Any) -> Any:
+    """A zero cotangent, of the type that JAX wants for a leaf."""
     dtype = jax.typeof(x).dtype
     if jnp.issubdtype(dtype, jnp.inexact):
         return jnp.zeros_like(x)

@@ -107,6 +107,9 @@ def scan(
         known = (in_groups, in_axes), (tuple(rest), args)
         size = length or _axis_size(*known)
         mapped = relabelled(meta.remove_axis, tuple(rest), in_groups, metadata_params)
+        # The counts of keys go on from a first pass, so it is left out only where none is drawn.
+        finds = edge.may_write(variable_broadcast) or broadcast in jax.tree.leaves(out_axes)
+        first_pass = check_constancy_invariants and (finds or bool(lazy_keys(edge.rngs)))
         loop = axes_scan.scan(
             _loop_body(edge, fn, constant, data_transform, check_constancy_invariants),
             in_axes=(in_groups, rng_axes, in_axes),
@@ -115,7 +118,7 @@ def scan(
             reverse=reverse,
             unroll=unroll,
             _split_transpose=_split_transpose,
-            check_constancy_invariants=check_constancy_invariants,
+            check_constancy_invariants=first_pass,
         )
         with checking_sizes('nn.scan', *known, 'length', size, length, first=2):
             rngs = _split_keys(edge.rngs, split_rngs, size)

@@ -123,10 +123,9 @@ class Boundary:
         for scope in self.outer:
             scope.counts.ledger.whole.add(scope.path)
 
-    @property
-    def may_write(self) -> bool:
-        """Tells whether there is a collection that can be written inside."""
-        return not all(map(is_filter_empty, self._mutable))
+    def may_write(self, among: Filter = True) -> bool:
+        """Tells whether there is a collection that can be written inside, among these."""
+        return not all(is_filter_empty(intersect_filters(among, m)) for m in self._mutable)
 
     def by_mutability(self, group: tuple[Any, ...]) -> tuple[Any, Any]:
         """A group of variables as two: those that may change, and those that may not."""

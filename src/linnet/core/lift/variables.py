@@ -37,7 +37,7 @@ def map_variables(
         edge = Boundary(scopes, groups, out, (rngs,), name='nn.map_variables')
         edge.reads_all()
         target, rest = edge.variables
-        if init and edge.may_write:
+        if init and edge.may_write():
             _, constant = edge.by_mutability(target)
             made = edge.enter((target, rest), edge.rngs)
             fn(edge.arranged(made), *args, **kwargs)
