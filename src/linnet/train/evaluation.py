@@ -24,7 +24,10 @@ from linnet.train.step import Loss, batch_size
 
 
 def make_forward(
-    model: Any, function: Callable[[Forward, Any], Any], streams: Sequence[str], precision: str
+    model: Any,
+    function: Callable[[Forward, Any], Any],
+    streams: Sequence[str] = (),
+    precision: str = 'float32',
 ) -> Callable[..., Any]:
     """Makes ``run(state, batch, number)``: a function of the model, not in training.
 
