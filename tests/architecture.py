@@ -50,7 +50,7 @@ PAGE = {
         linnet.linen.module.decorators linnet.linen.module.merge linnet.linen.module.state
         linnet.linen.module.context linnet.linen.module.trees
         linnet.linen.module.checks linnet.linen.module.mistakes linnet.linen.module.binding
-        linnet.linen.module.calls linnet.linen.module.entry linnet.linen.module.plan
+        linnet.linen.module.purity linnet.linen.module.reuse linnet.linen.module.calls linnet.linen.module.entry linnet.linen.module.plan
         linnet.linen.module.representation linnet.linen.module.variables
         linnet.linen.module.base linnet.linen.module.name_scope linnet.linen.module
     """,
@@ -64,6 +64,7 @@ PAGE = {
         linnet.linen._conv linnet.linen._embed linnet.linen._rnn_cells
         linnet.linen._rnn_cells_gated linnet.linen.linear linnet.linen.masks
         linnet.linen.pooling linnet.linen.stochastic linnet.linen._dot_product
+        linnet.linen._attention_tiles linnet.linen.memory_efficient_attention
         linnet.linen._rnn_cells_lstm linnet.linen.rnn_cells linnet.linen.transforms.methods
         linnet.linen.transforms.autodiff linnet.linen.transforms.batch
         linnet.linen.recurrent linnet.linen.transforms.control

@@ -115,16 +115,12 @@ def is_staging() -> bool:
 
 def put_into_trace(closed: Any, args: Sequence[Any]) -> list[Any]:
     """Puts the operations of a program into the one that is being traced."""
-    trace, source = _core.trace_ctx.trace, _source_info.current()
-    tracers = [trace.to_jaxpr_tracer(x, source) for x in args]  # type: ignore[attr-defined]
-    out = _partial_eval.inline_jaxpr_into_trace(
-        trace,  # type: ignore[arg-type]
-        source,
-        closed.jaxpr,
-        closed.consts,
-        *tracers,
-    )
-    return [trace.to_jaxpr_tracer(x, source) for x in out]  # type: ignore[attr-defined]
+    trace: Any = _core.trace_ctx.trace
+    source = _source_info.current()
+    tracers = [trace.to_jaxpr_tracer(x, source) for x in args]
+    put = _partial_eval.inline_jaxpr_into_trace
+    out = put(trace, source, closed.jaxpr, closed.consts, *tracers)
+    return [trace.to_jaxpr_tracer(x, source) for x in out]
 
 
 def jitted(trace: Any) -> Any:

@@ -176,3 +176,6 @@ linnet_fast_init = bool_flag(
 linnet_fast_masks = bool_flag(
     'linnet_fast_masks', default=False, help='Draw masks of dropout faster, and other ones.'
 )
+linnet_reuse_traces = bool_flag(
+    'linnet_reuse_traces', default=False, help='Trace equal blocks of a model once in each apply.'
+)

@@ -9,7 +9,7 @@ numbers stay the same to the bit.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -74,22 +74,34 @@ class _Programs:
 
     def __init__(self, replay: Any) -> None:
         self._replay = replay
-        self._known: dict[Any, tuple[Any, Any]] = {}
+        self._known: dict[Any, Program] = {}
 
     def put(self, options: Any, types: Any, arrays: tuple[Any, ...]) -> Any:
         """Puts the operations into the program that is being traced; returns their results."""
-        given = [x for x in arrays if x is not None]
         avals = tuple(None if x is None else jax.typeof(x) for x in arrays)
         key = options, types, avals, _compat.trace_context()
-        known = self._known.get(key)
-        if known is None:
-            traced = self._replay.trace(options, types, *arrays)
+        program = self._known.get(key)
+        if program is None:
             if len(self._known) == _MOST:
                 self._known.clear()
-            out = jax.tree_util.tree_structure(traced.out_info)
-            known = self._known[key] = traced.jaxpr, out
-        program, out = known
-        return out.unflatten(_compat.put_into_trace(program, given))
+            program = self._known[key] = Program(self._replay.trace(options, types, *arrays))
+        return program.put([x for x in arrays if x is not None])
+
+
+class Program:
+    """Operations that were traced once, with the structure of what they return.
+
+    Args:
+        traced: what ``jax.jit(fn).trace(...)`` returns.
+    """
+
+    def __init__(self, traced: Any) -> None:
+        self.closed = traced.jaxpr
+        self._out = jax.tree_util.tree_structure(traced.out_info)
+
+    def put(self, arrays: Sequence[Any]) -> Any:
+        """Puts the operations on these arrays into the program that is being traced."""
+        return jax.tree_util.tree_unflatten(self._out, _compat.put_into_trace(self.closed, arrays))
 
 
 _MOST = 2048  # sets of shapes of one function

@@ -54,12 +54,14 @@ class Counts:
     """How many keys each path has drawn from each stream, in one call of ``init`` or ``apply``.
 
     All scopes of the call share it, inside and outside of transforms: a path that is met again
-    goes on counting where it stopped. The ledger is what else they share.
+    goes on counting where it stopped. The ledger is what else they share, and the programs of
+    modules that were met before.
     """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self._by_path: dict[tuple[str, ...], dict[str, int]] = {}
         self.ledger = ledger or Ledger()
+        self.programs: dict[Any, Any] = {}
 
     def at(self, path: tuple[str, ...]) -> dict[str, int]:
         """The counts of one path, by stream."""

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import jax
 
+from linnet import _compat
+from linnet.configurations import config
 from linnet.errors._base import LinnetError
 from linnet.errors.calls import (
     CallCompactUnboundModuleError,
@@ -25,6 +27,7 @@ from linnet.errors.calls import (
 from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
 from linnet.linen.module.mistakes import improved
+from linnet.linen.module.reuse import run_or_reuse
 from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
 from linnet.traceback_util import api_boundary
 
@@ -67,6 +70,28 @@ def call_method(
 ) -> Any:
     """Calls ``fun(module, *args, **kwargs)`` as a method of the module."""
     name = getattr(fun, '__name__', 'unnamed')
+    if name == '__call__' and config.linnet_reuse_traces and _compat.is_staging():
+        return run_or_reuse(
+            fun,
+            module,
+            args,
+            kwargs,
+            _profiling_name(module, name),
+            lambda: _enter(_guarded, fun, module, name, args, kwargs),
+            lambda clone, args, kwargs: _enter(_bare, fun, clone, name, args, kwargs),
+        )
+    return _enter(_guarded, fun, module, name, args, kwargs)
+
+
+def _enter(
+    run: Callable[..., Any],
+    fun: Callable[..., Any],
+    module: Any,
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Runs a method as the innermost one; ``run(fun, module, name, args, kwargs)`` calls it."""
     state = module._state
     opens_compact = False
     if name == 'setup':
@@ -75,7 +100,6 @@ def call_method(
         run = _guarded_setup
     else:
         binding.try_setup(module)
-        run = _guarded
         if hasattr(fun, 'compact'):
             if module.scope is None:
                 raise _unbound(module, name)
@@ -91,6 +115,14 @@ def call_method(
             module.scope.rewind()
             if opens_compact:
                 state.reset()
+
+
+def _bare(
+    fun: Callable[..., Any], module: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Runs a method that nobody watches, and that an outer call names."""
+    del name
+    return fun(module, *args, **kwargs)
 
 
 def _unbound(module: Any, method: str) -> LinnetError:

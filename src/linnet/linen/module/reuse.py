@@ -1,0 +1,355 @@
+"""Blocks met again: a module that is equal to one traced before is not traced again.
+
+In one ``apply`` a model often has many equal blocks. The first is traced as ever. When a second
+one comes with the same class, fields, kinds of arguments and of variables, its operations are
+kept as a *program*: a function of its arguments, its variables and the keys that it draws.
+That program is put into the trace for this block and for each that follows, and what a block does
+beside, drawing keys, writing variables, reading parameters, is done again at the block's own path.
+
+Only what :mod:`linnet.linen.module.purity` can prove is reused; all else is traced as ever. The
+flag ``linnet_reuse_traces`` turns it on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from linnet import _compat
+from linnet.configurations import config
+from linnet.core.ledger import Ledger, crossings
+from linnet.core.repeated import Program
+from linnet.core.rng import Counts, LazyRng, fold
+from linnet.core.scope import Scope
+from linnet.core.spmd import get_logical_axis_rules
+from linnet.core.watching import watching
+from linnet.linen.module import binding
+from linnet.linen.module.context import context, named_calls_enabled
+from linnet.linen.module.purity import Unproved, identity, proof_of
+from linnet.linen.module.state import SetupState
+
+Draws = tuple[tuple[tuple[str, ...], str, int], ...]
+"""Paths below a block, streams, and how many keys are drawn."""
+_OF_INSTANCES = frozenset({'_id', '_parent_ref', '_state', 'name', 'scope'})
+_ORDINARY = object()
+Run = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
+
+
+def run_or_reuse(
+    fun: Any, module: Any, args: Any, kwargs: Any, name: str, as_ever: Callable[[], Any], bare: Run
+) -> Any:
+    """The result of a module's ``__call__``, by what is known of an equal one.
+
+    Args:
+        fun: the method.
+        module: the module.
+        args: arguments.
+        kwargs: keyword arguments.
+        name: what profiles call the operations.
+        as_ever: runs the call.
+        bare: ``bare(module, args, kwargs)`` runs the method unwatched and unnamed.
+    """
+    try:
+        meeting = Meeting(fun, module, args, kwargs)
+        counts = meeting.scope.counts
+        known = counts.programs.get(meeting.key)
+    except (Unproved, TypeError, ValueError):
+        return as_ever()
+    if known is None:
+        drawn = _drawn(meeting.scope)
+        y = as_ever()
+        counts.programs[meeting.key] = _difference(drawn, meeting.scope)
+        return y
+    if type(known) is tuple:
+        try:
+            known = Known(meeting, known, bare)
+        except Exception:  # whatever it is, the call itself will say it
+            known = _ORDINARY
+        counts.programs[meeting.key] = known
+    if known is _ORDINARY:
+        return as_ever()
+    with jax.named_scope(name) if named_calls_enabled() else contextlib.nullcontext():
+        return known.put(meeting)
+
+
+class Meeting:
+    """One call of a module that may be equal to another.
+
+    Attributes:
+        key: what equal calls have in common, hashable.
+        leaves: the arrays among the arguments and variables.
+    """
+
+    def __init__(self, fun: Any, module: Any, args: Any, kwargs: Any) -> None:
+        _require(_is_quiet(module))
+        self.module, self.scope = module, module.scope
+        self.leaves: list[Any] = []
+        self.args, self.kwargs = args, kwargs
+        self._taken = self._take((args, tuple(kwargs.items())))
+        self._parts = {
+            col: _shape_of(part, self.leaves) for col, part in self.scope.all_parts().items()
+        }
+        self.key = (
+            proof_of(type(module)),
+            fun,
+            _fields(module),
+            self._taken,
+            tuple(self._parts.items()),
+            tuple(map(jax.typeof, self.leaves)),
+            _surroundings(),
+        )
+
+    def _take(self, value: Any) -> Any:
+        """What stands for an argument in the key; its arrays go to the leaves."""
+        if isinstance(value, jax.Array):
+            self.leaves.append(value)
+            return _ARRAY
+        if type(value) is tuple:
+            return tuple(map(self._take, value))
+        return identity(value)
+
+    def given(self, leaves: Any) -> tuple[Any, Any, dict[str, Any]]:
+        """Arguments, keyword arguments and variables with other arrays."""
+        arrays = iter(leaves)
+        args, items = _put_back((self.args, tuple(self.kwargs.items())), arrays)
+        parts = {col: _built(shape, arrays) for col, shape in self._parts.items()}
+        return args, dict(items), parts
+
+
+_ARRAY = object()
+"""Stands for an array in a key."""
+
+
+def _require(condition: bool) -> None:
+    if not condition:
+        raise Unproved
+
+
+def _put_back(value: Any, arrays: Any) -> Any:
+    if isinstance(value, jax.Array):
+        return next(arrays)
+    if type(value) is tuple:
+        return tuple(_put_back(item, arrays) for item in value)
+    return value
+
+
+def _shape_of(part: Any, leaves: list[Any]) -> Any:
+    """The structure of variables, dicts in their order; the arrays go to the leaves."""
+    if isinstance(part, Mapping):
+        return tuple((name, _shape_of(value, leaves)) for name, value in part.items())
+    found, treedef = jax.tree_util.tree_flatten(part)
+    _require(all(isinstance(x, jax.Array) for x in found))
+    leaves.extend(found)
+    return treedef
+
+
+def _built(shape: Any, arrays: Any) -> Any:
+    """The variables of a structure."""
+    if isinstance(shape, tuple):
+        return {name: _built(part, arrays) for name, part in shape}
+    return jax.tree_util.tree_unflatten(shape, [next(arrays) for _ in range(shape.num_leaves)])
+
+
+def _fields(module: Any) -> tuple[Any, ...]:
+    """The values of a module's fields, and nothing else that the instance has."""
+    names = module._plan.fields
+    _require(all(name in names or name in _OF_INSTANCES for name in module.__dict__))
+    return tuple(identity(getattr(module, name)) for name in names)
+
+
+def _surroundings() -> tuple[Any, ...]:
+    """What else a program depends on."""
+    return (
+        _compat.trace_context(),
+        tuple(config.__dict__.values()),
+        named_calls_enabled(),
+        str(get_logical_axis_rules()),
+    )
+
+
+def _is_quiet(module: Any) -> bool:
+    """Tells whether nobody takes part in calls, and the module stands where it can be moved."""
+    scope, state, plan = module.scope, module._state, module._plan
+    return (
+        type(scope) is Scope
+        and scope.parent is not None
+        and scope.root.boundary is None
+        and not scope.flags
+        and not crossings.stack
+        and plan.is_plain
+        and not (state.in_compact_method or state.in_setup)
+        and (not plan.has_setup or state.setup_called == SetupState.NEW)
+        and not (context.observers or context.interceptors)
+        and watching.make_root is None
+        and watching.on_attention is None
+        and not type(module).__module__.startswith('linnet.')
+    )
+
+
+class _Recording:
+    """What a block does beside computing.
+
+    Attributes:
+        keys: for each stream and path of a draw, the key.
+        written: the variables that it writes, in order, by path, collection and name.
+    """
+
+    def __init__(self, keys: dict[Any, Any]) -> None:
+        self.keys = keys
+        self.written: dict[tuple[tuple[str, ...], str, str], None] = {}
+
+
+class _RecordedScope(Scope):
+    """A scope inside of a block that is traced apart; its streams hold their name as a key."""
+
+    recording: _Recording | None = None
+
+    def draw(self, name: str) -> LazyRng:
+        """A key that is an input of the program."""
+        lazy: Any = super().draw(name)
+        recording = self.root.recording  # type: ignore[attr-defined]
+        _require(recording is not None and (lazy.rng, lazy.suffix) in recording.keys)
+        return LazyRng(recording.keys.pop((lazy.rng, lazy.suffix)), ())
+
+    def put_variable(self, col: str, name: str, value: Any) -> None:
+        """Writes a variable, and notes it."""
+        super().put_variable(col, name, value)
+        recording = self.root.recording  # type: ignore[attr-defined]
+        if recording is not None:
+            recording.written[self.path, col, name] = None
+
+
+class Known:
+    """A program, and what it does beside: all that a later block needs.
+
+    Args:
+        meeting: the block that it is traced of.
+        draws: the keys that it draws.
+        bare: runs the method.
+    """
+
+    def __init__(self, meeting: Meeting, draws: Draws, bare: Run) -> None:
+        _require(not meeting.module._plan.has_setup or all(path for path, _, _ in draws))
+        self.draws = draws
+        self._at = len(meeting.scope.path)
+        self.ledger = Ledger()
+        self.ledger.given = meeting.scope.counts.ledger.given
+        self.counts = Counts(self.ledger)
+        self.written: tuple[Any, ...] = ()
+        bases = [meeting.scope.rngs[stream].rng for _, stream, n in draws for _ in range(n)]
+
+        def pure(leaves: Any, keys: Any) -> Any:
+            return self._run(meeting, leaves, keys, bare)
+
+        traced = jax.jit(pure).trace(meeting.leaves, bases)
+        self.program = Program(traced)
+        closed = traced.jaxpr
+        _require(not closed.effects)
+        _require(not any(isinstance(x, jax.core.Tracer) for x in closed.consts))
+        _require(not (self.ledger.shared or () in self.ledger.whole))
+
+    def _run(self, meeting: Meeting, leaves: Any, keys: Any, bare: Run) -> Any:
+        """Runs the method in a scope of its own; returns its result and what it has written."""
+        args, kwargs, parts = meeting.given(leaves)
+        recording = _Recording(dict(zip(_places(self.draws), keys, strict=True)))
+        root = self._root(meeting.scope, parts)
+        root.recording = recording
+        y = bare(binding.clone(meeting.module, parent=root), args, kwargs)
+        _require(_is_of_arrays(y) and not recording.keys)
+        self.written = tuple(recording.written)
+        values = [_value_at(root, *place) for place in self.written]
+        _require(all(map(_is_of_arrays, values)))
+        return y, values
+
+    def _root(self, scope: Scope, parts: dict[str, Any]) -> Any:
+        root = _RecordedScope(
+            {**{col: {} for col in scope.root._parts}, **parts},
+            {stream: LazyRng(stream, ()) for stream in scope.rngs},  # type: ignore[arg-type]
+            scope.name,
+            scope.root.mutable,
+            path=scope.path,
+            debug_path=scope.debug_path,
+        )
+        root.counts = self.counts
+        return root
+
+    def put(self, meeting: Meeting) -> Any:
+        """Puts the program into the trace for another block; returns its result."""
+        keys = _draw(meeting.scope, self.draws)
+        y, values = self.program.put([*meeting.leaves, *keys])
+        self._replay(meeting.scope)
+        for (path, col, name), value in zip(self.written, values, strict=True):
+            scope = meeting.scope
+            for part in path[self._at :]:
+                scope = scope.descend(part)
+            scope.put_variable(col, name, value)
+        return y
+
+    def _replay(self, scope: Scope) -> None:
+        """Notes in the ledger of the call what the block did."""
+        mine, theirs = self.ledger, scope.counts.ledger
+
+        def moved(path: tuple[str, ...]) -> tuple[str, ...]:
+            return (*scope.path, *path[self._at :])
+
+        theirs.reads.update([(moved(path), name) for path, name in mine.reads])
+        theirs.whole.update(map(moved, mine.whole))
+        theirs.declined |= mine.declined
+        for path, name in mine.places:
+            theirs.places.setdefault((moved(path), name), mine.places[path, name])
+        for notes, seen in (
+            (theirs.fallbacks, mine.fallbacks),
+            (theirs.sown_again, mine.sown_again),
+            (theirs.restarted, mine.restarted),
+        ):
+            for name, where in seen.items():
+                notes.setdefault(name, where)
+        for col, path, name in mine._made:
+            theirs.made(col, moved(path), name)
+
+
+def _is_of_arrays(value: Any) -> bool:
+    """Tells whether a result is arrays, or tuples of them."""
+    if type(value) is tuple:
+        return all(map(_is_of_arrays, value))
+    return value is None or isinstance(value, jax.Array)
+
+
+def _value_at(root: Any, path: tuple[str, ...], col: str, name: str) -> Any:
+    part = root._parts[col]
+    for below in path[len(root.path) :]:
+        part = part[below]
+    return part[name]
+
+
+def _places(draws: Draws) -> list[Any]:
+    """Stream and path of each draw, counted from 1."""
+    return [(stream, (*path, i + 1)) for path, stream, n in draws for i in range(n)]
+
+
+def _draw(scope: Scope, draws: Draws) -> list[Any]:
+    """The keys that a block draws, which are counted at its paths."""
+    keys = []
+    for path, stream, n in draws:
+        base = scope.rngs[stream]
+        counts = scope.counts.at((*scope.path, *path))
+        first = counts.get(stream, 0) + 1
+        counts[stream] = first + n - 1
+        keys += [fold(base.rng, (*base.suffix, *path, first + i)) for i in range(n)]
+    return keys
+
+
+def _drawn(scope: Scope) -> dict[tuple[tuple[str, ...], str], int]:
+    """How many keys were drawn from here downwards, by path below the scope and stream."""
+    start = len(scope.path)
+    below = scope.counts.below(scope.path) if scope.rngs else ()
+    return {(path[start:], stream): n for path, counts in below for stream, n in counts}
+
+
+def _difference(before: dict[Any, int], scope: Scope) -> Draws:
+    """What was drawn since."""
+    now = {place: n - before.get(place, 0) for place, n in _drawn(scope).items()}
+    return tuple((path, stream, n) for (path, stream), n in now.items() if n)
