@@ -123,7 +123,8 @@ def test_custom_products() -> None:
         (Q[0, 0], KV[0, 0], KV[0, 0], r'query of shape \(2, 4\).*lack an axis of \[batch'),
         (Q, KV[0], KV[0], r'query of shape \(2, 3, 2, 4\) and key of .*differ in rank'),
         (Q, KV[:1], KV[:1], r'differ in their batch axes: 2 and 1'),
-        (Q, KV[:, :, :1], KV[:, :, :1], 'differ in their number of heads: 2 and 1'),
+        (Q, KV.repeat(2, 2), KV.repeat(2, 2), 'differ in their number of heads: 2 and 4'),
+        (Q, KV[:, :, :0], KV[:, :, :0], 'differ in their number of heads: 2 and 0'),
         (Q, KV[..., :2], KV, 'differ in their depth: 4 and 2'),
         (Q, KV, KV[0], r'key of shape \(2, 5, 2, 4\) and value of .*differ in rank'),
         (Q, KV, KV[:1], 'key.*value.*differ in their batch axes: 2 and 1'),
@@ -436,3 +437,47 @@ def test_a_decoding_step_under_jit() -> None:
     one, _ = step(layer, variables, X[:, :1])
     two, _ = jax.jit(lambda v, x: step(layer, v, x))(variables, X[:, :1])
     np.testing.assert_allclose(one, two, rtol=1e-6)
+
+
+# Groups of heads that share keys and values.
+
+
+def grouped(groups: int = 2, **options: Any) -> Any:
+    """A layer of four heads, and one of as many heads for keys and values, that repeats them."""
+    layer = nn.MultiHeadAttention(4, num_key_value_heads=groups, **options)
+    variables = layer.init(KEY, X)
+    params = dict(variables['params'])
+    for name in ('key', 'value'):
+        params[name] = jax.tree.map(lambda x: x.repeat(4 // groups, -2), params[name])
+    return layer, variables, nn.MultiHeadAttention(4, **options), {'params': params}
+
+
+@pytest.mark.parametrize('groups', [1, 2, 4])
+def test_groups_of_heads_are_as_heads_repeated(groups: int) -> None:
+    layer, variables, repeated, params = grouped(groups)
+    assert variables['params']['key']['kernel'].shape == (8, groups, 2)
+    y = layer.apply(variables, X, mask=MASK[:, :, :1])
+    np.testing.assert_array_equal(y, repeated.apply(params, X, mask=MASK[:, :, :1]))
+
+
+def test_the_cache_holds_the_heads_of_keys_and_values_alone() -> None:
+    layer, variables, repeated, params = grouped(decode=True)
+    assert variables['cache']['cached_key'].shape == (2, 5, 2, 2)
+    whole = repeated.clone(decode=False).apply(params, X, mask=nn.make_causal_mask(X[..., 0]))
+    for i in range(2):
+        y, variables = step(layer, variables, X[:, i : i + 1])
+        np.testing.assert_allclose(y, whole[:, i : i + 1], rtol=1e-5, atol=1e-6)
+
+
+def test_groups_that_do_not_divide_the_heads() -> None:
+    said = r'num_key_value_heads=3 does not divide num_heads=4'
+    with pytest.raises(InvalidOptionError, match=said):
+        nn.MultiHeadAttention(4, num_key_value_heads=3).init(KEY, X)
+    with pytest.raises(InvalidOptionError, match='num_key_value_heads'):
+        nn.MultiHeadAttention(4, num_key_value_heads=0).init(KEY, X)
+
+
+def test_functions_take_groups_of_heads_too() -> None:
+    query = jnp.concatenate([Q, Q], 2)
+    y = nn.dot_product_attention(query, KV, KV)
+    np.testing.assert_array_equal(y, nn.dot_product_attention(query, *[KV.repeat(2, 2)] * 2))

@@ -86,6 +86,8 @@ from linnet.linen.initializers import zeros_init as zeros_init
 from linnet.linen.masks import combine_masks as combine_masks
 from linnet.linen.masks import make_attention_mask as make_attention_mask
 from linnet.linen.masks import make_causal_mask as make_causal_mask
+from linnet.linen.memory_efficient_attention import chunked_attention as chunked_attention
+from linnet.linen.memory_efficient_attention import fused_attention as fused_attention
 from linnet.linen.module.base import Module as Module
 from linnet.linen.module.binding import share_scope as share_scope
 from linnet.linen.module.context import disable_named_call as disable_named_call
@@ -200,6 +202,7 @@ __all__ = [
     'broadcast',
     'celu',
     'checkpoint',
+    'chunked_attention',
     'combinators',
     'combine_masks',
     'compact',
@@ -214,6 +217,7 @@ __all__ = [
     'enable_named_call',
     'fold_rngs',
     'fp8_ops',
+    'fused_attention',
     'gelu',
     'get_logical_axis_rules',
     'get_partition_spec',

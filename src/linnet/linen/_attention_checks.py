@@ -32,7 +32,8 @@ def check_query_key(query: Array, key: Array) -> None:
     if len(q) != len(k):
         raise InputShapeError(f'query of shape {q} and key of shape {k} differ in rank', why=_FORM)
     _same('query', q, 'key', k, 'batch axes', slice(None, -3))
-    _same('query', q, 'key', k, 'number of heads', slice(-2, -1))
+    if not k[-2] or q[-2] % k[-2]:  # where it divides them, groups of heads share one
+        _same('query', q, 'key', k, 'number of heads', slice(-2, -1))
     _same('query', q, 'key', k, 'depth', slice(-1, None))
 
 
@@ -129,13 +130,13 @@ def _aligned(name: str, shape: tuple[int, ...], weights: tuple[int, ...]) -> str
     return ''
 
 
-def _has_empty_row(bias: Array) -> Any:
-    rows = jnp.atleast_1d(bias)
-    return rows.size and jnp.any(jnp.all(jnp.isneginf(rows), axis=-1))
+def _has_empty_row(bias: np.ndarray) -> bool:
+    rows = np.atleast_1d(bias)
+    return bool(rows.size and (rows == -np.inf).all(-1).any())
 
 
-def _is_additive(mask: Array) -> Array:
-    return jnp.any(mask < 0)
+def _is_additive(mask: np.ndarray) -> bool:
+    return bool((mask < 0).any())
 
 
 def check_einsums(qk: Any, av: Any, precision: Any, dot_general: Any) -> None:

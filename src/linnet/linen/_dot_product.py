@@ -51,7 +51,7 @@ def dot_product_attention_weights(
 ) -> Array:
     """How much each query attends to each key: ``softmax(query key^T / sqrt(depth) + bias)``.
 
-    ``[batch..., queries, heads, depth], [batch..., keys, heads, depth]
+    ``[batch..., queries, heads, depth], [batch..., keys, key_heads, depth]
     -> [batch..., heads, queries, keys]``
 
     >>> import linnet.linen as nn
@@ -86,7 +86,7 @@ def dot_product_attention_weights(
     check_query_key(query, key)
     check_einsums(einsum, einsum, precision, einsum_dot_general)
     query, key = promote_dtype(query, key, dtype=dtype)
-    dtype = query.dtype
+    key, dtype = _repeated(key, query.shape[-2]), query.dtype
     query = query / np.asarray(math.sqrt(query.shape[-1]), dtype)
     # [batch..., heads, queries, keys]
     logits = _multiply(_qk, _QK, query, key, precision, einsum_dot_general, einsum)
@@ -105,10 +105,12 @@ def dot_product_attention_weights(
         weights = jax.nn.softmax(logits).astype(dtype)
     if module is not None:
         module.sow('intermediates', 'attention_weights', weights)
-    check_flag(deterministic, 'deterministic')
-    if deterministic:
+    if not check_dropout(dropout_rng, dropout_rate, deterministic):
         return weights
-    return _drop(weights, dropout_rng, dropout_rate, broadcast_dropout, key.ndim - 2, dtype)
+    n_shared = key.ndim - 2  # batch and heads
+    shape = (1,) * n_shared + weights.shape[-2:] if broadcast_dropout else weights.shape
+    kept, keep = draw(dropout_rng, dropout_rate, shape)
+    return weights * (kept.astype(dtype) / np.asarray(keep, dtype))
 
 
 def dot_product_attention(
@@ -131,8 +133,9 @@ def dot_product_attention(
 ) -> Array:
     """Averages the values with the weights of :func:`dot_product_attention_weights`.
 
-    ``[batch..., queries, heads, depth], [batch..., keys, heads, depth],
-    [batch..., keys, heads, value_depth] -> [batch..., queries, heads, value_depth]``
+    ``[batch..., queries, heads, depth], [batch..., keys, key_heads, depth],
+    [batch..., keys, key_heads, value_depth] -> [batch..., queries, heads, value_depth]``, where
+    heads are a multiple of ``key_heads``, of which groups share one. Ainslie et al., 2023.
 
     >>> import linnet.linen as nn
     >>> q = jax.random.normal(jax.random.key(0), (1, 3, 2, 4))
@@ -184,6 +187,7 @@ def dot_product_attention(
         einsum_dot_general,
         qk_attn_weights_einsum,
     )
+    value = _repeated(value, query.shape[-2])
     return _multiply(
         _av, _AV, weights, value, precision, einsum_dot_general, attn_weights_value_einsum
     )
@@ -245,22 +249,20 @@ def _forbid(logits: Array, mask: Array, dtype: Dtype) -> Array:
     return jnp.where(mask, logits, jnp.finfo(dtype).min)
 
 
-def _drop(
-    weights: Array, rng: Any, rate: float, broadcast: bool, n_shared: int, dtype: Dtype
-) -> Array:
-    """Drops weights at random and scales up the others.
+def check_dropout(rng: Any, rate: float, deterministic: bool) -> bool:
+    """Tells whether attention weights are dropped, and refuses what they cannot be dropped with.
 
     Args:
-        weights: ``[batch..., heads, queries, keys]``.
         rng: the key to draw with.
         rate: the probability that a weight is dropped.
-        broadcast: whether batch and heads share what is drawn.
-        n_shared: how many axes these are.
-        dtype: dtype of the factors.
+        deterministic: whether nothing is dropped.
     """
+    check_flag(deterministic, 'deterministic')
+    if deterministic:
+        return False
     check_rate(rate, 'dropout_rate')
     if rate == 0:
-        return weights
+        return False
     if rate == 1:
         raise InvalidOptionError(
             'dropout_rate=1 drops every attention weight and scales up none, 0 / 0',
@@ -271,6 +273,10 @@ def _drop(
             f'dropout_rate={rate} needs a key, and dropout_rng is None',
             mend='dropout_rng=jax.random.key(0), or deterministic=True',
         )
-    shape = (1,) * n_shared + weights.shape[-2:] if broadcast else weights.shape
-    kept, keep = draw(check_key(rng, 'dropout_rng'), rate, shape)
-    return weights * (kept.astype(dtype) / np.asarray(keep, dtype))
+    check_key(rng, 'dropout_rng')
+    return True
+
+
+def _repeated(x: Array, heads: int) -> Array:
+    """Keys or values with a head for each head of the queries, of which groups share one."""
+    return x if x.shape[-2] == heads else jnp.repeat(x, heads // x.shape[-2], axis=-2)

@@ -11,6 +11,7 @@ adds one position and attends to all before it.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import warnings
@@ -101,7 +102,8 @@ class MultiHeadDotProductAttention(Module):
         out_bias_init: initialiser of the bias of ``out``, where it is another.
         use_bias: whether the projections have biases.
         attention_fn: called as ``attention_fn(query, key, value, ...)`` with those options of
-            :func:`dot_product_attention` that its signature names.
+            :func:`dot_product_attention` that its signature names; ``nn.fused_attention`` needs
+            less memory.
         decode: whether to read one token at a time, with a cache.
         normalize_qk: whether queries and keys go through a LayerNorm. Dehghani et al., 2023.
         force_fp32_for_softmax: whether the softmax is computed in float32.
@@ -112,6 +114,9 @@ class MultiHeadDotProductAttention(Module):
         qk_attn_weights_einsum_cls: a class whose instance multiplies queries and keys, in place
             of ``jnp.einsum``.
         attn_weights_value_einsum_cls: a class whose instance multiplies weights and values.
+        num_key_value_heads: number of heads of keys and values, a divisor of ``num_heads``: groups
+            of queries' heads share one, and so does the cache. As many as ``num_heads`` unless
+            given; by keyword only. Ainslie et al., "GQA", 2023.
     """
 
     num_heads: int
@@ -138,6 +143,7 @@ class MultiHeadDotProductAttention(Module):
     out_dot_general_cls: Any = None
     qk_attn_weights_einsum_cls: Callable[..., Callable[..., Array]] | None = None
     attn_weights_value_einsum_cls: Callable[..., Callable[..., Array]] | None = None
+    num_key_value_heads: int | None = dataclasses.field(default=None, kw_only=True, repr=False)
 
     @compact
     def __call__(
@@ -255,7 +261,6 @@ def _project(
 
     dense = functools.partial(
         DenseGeneral,
-        features=(mdl.num_heads, features // mdl.num_heads),
         use_bias=mdl.use_bias,
         dtype=mdl.dtype,
         param_dtype=mdl.param_dtype,
@@ -265,15 +270,31 @@ def _project(
         dot_general=mdl.qkv_dot_general,
         dot_general_cls=mdl.qkv_dot_general_cls,
     )
-    query = dense(name='query')(inputs_q)
-    key = dense(name='key')(inputs_k)
-    value = dense(name='value')(inputs_v)
+    depth, shared = features // mdl.num_heads, _key_value_heads(mdl)
+    query = dense((mdl.num_heads, depth), name='query')(inputs_q)
+    key = dense((shared, depth), name='key')(inputs_k)
+    value = dense((shared, depth), name='value')(inputs_v)
     if mdl.normalize_qk:
         norm = functools.partial(
             LayerNorm, use_bias=False, dtype=mdl.dtype, param_dtype=mdl.param_dtype
         )
         query, key = norm(name='query_ln')(query), norm(name='key_ln')(key)
     return query, key, value
+
+
+def _key_value_heads(mdl: MultiHeadDotProductAttention) -> int:
+    """How many heads keys and values have."""
+    if mdl.num_key_value_heads is None:
+        return mdl.num_heads
+    check_count('num_key_value_heads', mdl.num_key_value_heads, 1)
+    if mdl.num_heads % mdl.num_key_value_heads:
+        raise InvalidOptionError(
+            f'num_key_value_heads={mdl.num_key_value_heads} does not divide '
+            f'num_heads={mdl.num_heads}',
+            why='groups of equally many heads share one of keys and values',
+            mend=f'num_key_value_heads=1, or {mdl.num_heads}',
+        )
+    return mdl.num_key_value_heads
 
 
 def _extend_cache(
@@ -295,7 +316,7 @@ def _extend_cache(
         return key, value, mask
     _check_step(mdl, query, key, value, keys.value, values.value)
     position, (*batch, length, _, _) = index.value, keys.value.shape
-    if holds(functools.partial(jnp.less_equal, length), position):
+    if holds(lambda at: length <= at, position):
         warn_about(
             DecodeCacheWarning,
             mdl,
@@ -325,7 +346,8 @@ def _check_step(
 ) -> None:
     """Refuses a step that is not one position of what the cache was made for."""
     wanted = (*keys.shape[:-3], 1, *keys.shape[-2:])
-    if query.shape != wanted or key.shape[-2:] != wanted[-2:] or key.ndim != len(wanted):
+    queries = (*query.shape[:-2], *wanted[-2:])  # of which several may share a head
+    if queries != wanted or key.shape[-2:] != wanted[-2:] or key.ndim != len(wanted):
         raise InputShapeError(
             f'a decoding step made queries of shape {query.shape} and keys of shape {key.shape}, '
             f'where the cache of shape {keys.shape} takes {wanted}',
