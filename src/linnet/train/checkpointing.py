@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -85,6 +87,7 @@ class Checkpoints:
         self.every = every
         self.keep = keep
         self._open: Any = None
+        self._writing_step: int | None = None
 
     def __str__(self) -> str:
         return f'the folder {self.folder}'
@@ -97,31 +100,48 @@ class Checkpoints:
         """The newest step, None where there is none."""
         return max(self.steps(), default=None)
 
+    def prepare(self) -> None:
+        """Makes the folder and tries to write to it, so that a run fails before it has trained.
+
+        Raises:
+            CheckpointWriteError: nothing can be written there.
+        """
+        with self._writing('a checkpoint'):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._probe()
+
     def save(self, state: RunState, about: Mapping[str, Any], best: Any = None) -> None:
         """Begins to save a state; returns when its arrays are copied, before they are written.
 
         A step that is there already is left as it is.
 
         Raises:
-            CheckpointWriteError: the folder cannot be written, or the step before was not.
+            CheckpointWriteError: the folder cannot be written or is gone, or the step before was
+                not written.
         """
         import orbax.checkpoint as ocp
 
+        self.wait()
         step = int(state.step)
-        with self._writing(step):
+        with self._writing(f'step {step}'):
+            if self._open is not None and not self.folder.is_dir():
+                raise FileNotFoundError('the folder was removed while the run went on')
             manager = self._manager()
+            self._probe()  # Orbax finds out in a thread, and others of its threads then wait long
         if step in manager.all_steps():
             return
         arrays = _arrays({'state': state, 'best': {} if best is None else best})
         arrays = jax.tree.map(jnp.copy, arrays)  # those of the state may be donated meanwhile
         table = {path: _describe(array) for path, array in arrays.items()}
         arrays = {path: array for path, array in arrays.items() if array.size}  # none are empty
+        about = {**about, 'arrays': table}
         args = ocp.args.Composite(
             arrays=ocp.args.StandardSave(arrays),
-            about=ocp.args.JsonSave({**about, 'arrays': table}),
+            about=ocp.args.JsonSave({**about, 'checksum': _checksum(about)}),
         )
-        with self._writing(step):
+        with self._writing(f'step {step}'):
             manager.save(step, args=args)
+        self._writing_step = step
 
     def restore(self, state: RunState, step: int | None = None, *, strict: bool = True) -> Saved:
         """Takes a state back.
@@ -163,22 +183,38 @@ class Checkpoints:
         Raises:
             CheckpointWriteError: it could not be written.
         """
-        if self._open is not None:
-            with self._writing(None):
+        if self._open is not None and self._writing_step is not None:
+            step, self._writing_step = self._writing_step, None
+            with self._writing(f'step {step}'):
                 self._open.wait_until_finished()
 
     @contextlib.contextmanager
-    def _writing(self, step: int | None) -> Iterator[None]:
-        """Says what could not be written, and where."""
+    def _writing(self, what: str) -> Iterator[None]:
+        """Says what could not be written, where, why, and what is left."""
         try:
             yield
         except Exception as error:
-            name = 'a step' if step is None else f'step {step}'
+            with contextlib.suppress(Exception):
+                self.close()  # what failed once fails again: the next save begins with a new one
+            self._open, whole = None, self._whole_steps()
+            denied = isinstance(error, PermissionError) or 'ermission denied' in str(error)
+            mend = f'chmod u+w {self.folder}' if denied else 'make room'
             raise CheckpointWriteError(
-                f'{name} cannot be written to {self}: {error!s:.300}',
-                why='the steps before are whole',
-                mend='make room, or name another folder; then fit(..., resume=True)',
+                f'{what} cannot be written to {self}: {error!s:.300}',
+                why=f'whole are the steps {whole}' if whole else 'there is no other step yet',
+                mend=f'{mend}, or name another folder; then fit(..., resume=True)',
             ) from error
+
+    def _probe(self) -> None:
+        """Makes a file, and removes it."""
+        with tempfile.TemporaryFile(dir=self.folder):
+            pass
+
+    def _whole_steps(self) -> list[int]:
+        """The steps on the disk, as their names tell; asks nobody who may have failed."""
+        with contextlib.suppress(OSError):
+            return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        return []
 
     def close(self) -> None:
         """Waits, and lets go of the folder."""
@@ -212,6 +248,7 @@ class Checkpoints:
         try:
             read = self._manager().restore(step, args=args)
             about, arrays = dict(read.about), dict(read.arrays)
+            unharmed = about.pop('checksum', None) in (None, _checksum(about))
             table = about.pop('arrays')
             arrays |= {path: jnp.zeros(*row[:2]) for path, row in table.items() if 0 in row[0]}
             bad = sorted(
@@ -223,6 +260,7 @@ class Checkpoints:
             )
         except Exception as error:
             raise self._damaged(step, steps, f'cannot be read: {error!s:.300}') from error
+        bad += [] if unharmed else ['about']
         if bad:
             raise self._damaged(step, steps, f'has other bytes than were written: {bad}')
         return about, arrays
@@ -265,6 +303,11 @@ def _describe(array: Any) -> list[Any]:
     whole = getattr(array, 'is_fully_addressable', True)
     crc = zlib.crc32(np.ascontiguousarray(np.asarray(array)).view(np.uint8).data) if whole else None
     return [list(array.shape), str(array.dtype), crc]
+
+
+def _checksum(about: Mapping[str, Any]) -> int:
+    """The checksum of what JSON makes of it."""
+    return zlib.crc32(json.dumps(about, sort_keys=True).encode())
 
 
 def _fits(found: Any, wanted: Any) -> bool:

@@ -327,6 +327,8 @@ class Trainer:
                 f'{self.checkpoints} holds the checkpoints of a run up to step {newest}',
                 mend='fit(..., resume=True) to go on with it, or another folder',
             )
+        if self.checkpoints is not None:
+            self.checkpoints.prepare()
         most = _MOST_AHEAD if steps is None else min(steps, _MOST_AHEAD)
         if self.state is None and not resume and self.compile_ahead:
             self._init_while_compiling(feed, feed.first(), most)
