@@ -32,6 +32,37 @@ KEY = jax.random.key(0)
 X = np.arange(6.0, dtype=np.float32).reshape(3, 2)
 
 
+@pytest.mark.parametrize(
+    ('transform', 'options', 'mend'),
+    [
+        (nn.grad, {'rngs': False}, 'nn.vjp(..., rngs=True)'),
+        (nn.cond, {'rngs': False}, 'nn.cond(..., rngs=True)'),
+    ],
+)
+def test_hidden_streams_name_the_argument_that_the_transform_has(
+    transform: Any, options: Any, mend: str
+) -> None:
+    def draw(module: Any, x: Any) -> Any:
+        return x * jax.random.uniform(module.make_rng('noise'))
+
+    def body(self: Any, x: Any) -> Any:
+        functions = (True, draw, draw) if transform is nn.cond else (draw,)
+        return transform(*functions, self, x, **options)
+
+    with pytest.raises(InvalidRngError) as refused:
+        compact(body).init({'params': KEY, 'noise': KEY}, jnp.float32(1))
+    assert mend in str(refused.value)
+
+
+def test_a_target_is_refused_under_the_name_that_was_called() -> None:
+    for transform, name in ((nn.grad, 'nn.grad'), (nn.value_and_grad, 'nn.value_and_grad')):
+        with pytest.raises(TransformTargetError, match=rf'{name} was given 3'):
+            compact(lambda self, x, lift=transform: lift(lambda m, x: x, 3, x)).init(KEY, X)
+    with pytest.raises(ApplyModuleInvalidMethodError) as refused:
+        nn.jit(nn.Dense, methods='cal')
+    assert "nn.jit(Dense, methods=['__call__'])" in str(refused.value)
+
+
 def compact(body: Any) -> Any:
     """A module whose ``__call__`` is ``body(self, x)``."""
 
@@ -520,7 +551,7 @@ def test_branches_that_differ() -> None:
 
 def test_methods_that_a_class_does_not_have() -> None:
     says(ApplyModuleInvalidMethodError, lambda: nn.remat(Block, methods=['encode']), "'encode'")
-    says(ApplyModuleInvalidMethodError, lambda: nn.remat(Block, methods=3), 'method=3', 'Block')
+    says(ApplyModuleInvalidMethodError, lambda: nn.remat(Block, methods=3), 'methods=3', 'Block')
 
 
 def test_modules_that_are_not_bound_and_what_is_no_module() -> None:

@@ -7,6 +7,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+SPLITTING = frozenset({'nn.vmap', 'nn.scan', 'nn.while_loop'})
+"""Transforms that are told of each stream and collection; others take a filter of all of them."""
+
 _MOST_NAMES = 8
 _MOST_LETTERS = 80
 

@@ -195,16 +195,24 @@ class ApplyModuleInvalidMethodError(LinnetError, AttributeError, TypeError):
     code = 'LN306'
 
     def __init__(
-        self, method: object, *, module_cls: object = '', known: Iterable[str] = ()
+        self,
+        method: object,
+        *,
+        module_cls: object = '',
+        known: Iterable[str] = (),
+        transform: str = '',
     ) -> None:
         known = tuple(known)
         owner = class_name(module_cls) if module_cls else 'the module'
+        mend = "model.apply(variables, x, method='encode')"
+        if transform:
+            mend = f"{transform}({owner}, methods=['__call__'])"
         super().__init__(
-            f'method={brief(method)} is not a method of {owner}',
+            f'method{"s" if transform else ""}={brief(method)} is not a method of {owner}',
             why=sentences(
                 did_you_mean(method, known), f'Its methods are {listing(known)}.' if known else ''
             ),
-            mend="model.apply(variables, x, method='encode')",
+            mend=mend,
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from linnet.errors._base import LinnetError
-from linnet.errors._suggest import described, listing, near, sentences
+from linnet.errors._suggest import SPLITTING, described, listing, near, sentences
 
 
 class InvalidRngError(LinnetError, ValueError):
@@ -55,8 +55,11 @@ class InvalidRngError(LinnetError, ValueError):
         mend = f"model.apply(variables, x, rngs={{'{stream}': key}})"
         if hidden_by:
             what = f'draws from the random stream {stream!r}, which {hidden_by} hides from it'
-            why = f'{hidden_by} passes on only the streams that split_rngs names'
+            splits = hidden_by in SPLITTING
+            why = f'{hidden_by} passes on only the streams that {"split_" * splits}rngs names'
             mend = f"{hidden_by}(..., split_rngs={{'{stream}': True}})"
+            if not splits:
+                mend = f'{hidden_by}(..., rngs=True)'
             return cls(what, why=why, mend=mend, where=where)
         if initializing:
             mend = f"model.init({{'params': key, '{stream}': other_key}}, x)"

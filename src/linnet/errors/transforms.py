@@ -165,14 +165,13 @@ class TransformTargetError(LinnetError):
     code = 'LN402'
 
     def __init__(self, target: object, *, transform: str = '') -> None:
-        name = transform or 'a lifted transform'
+        example = transform or 'nn.jit'
         super().__init__(
-            f'{name} was given {brief(target)}',
+            f'{transform or "a lifted transform"} was given {brief(target)}',
             why='it takes a Module class, or a function whose first argument is a Module',
             mend=_DIRECT.get(
                 transform,
-                f'{transform or "nn.jit"}(MyModule)(...), or a method: '
-                f'{transform or "nn.jit"}(MyModule.__call__)(self, x)',
+                f'{example}(MyModule)(...), or a method: {example}(MyModule.__call__)(self, x)',
             ),
         )
 
@@ -180,6 +179,7 @@ class TransformTargetError(LinnetError):
 _DIRECT = {
     'nn.cond': 'nn.cond(pred, lambda m, x: m(x), lambda m, x: x, module, x)',
     'nn.custom_vjp': 'nn.custom_vjp(lambda m, x: m(x), forward, backward)(module, x)',
+    'nn.grad': 'nn.grad(lambda m, x: m(x).sum(), module, x)',
     'nn.jvp': 'nn.jvp(lambda m, x: m(x), module, (x,), (x_dot,), variable_tangents={})',
     'nn.switch': 'nn.switch(index, [lambda m, x: m(x)], module, x)',
     'nn.value_and_grad': 'nn.value_and_grad(lambda m, x: m(x).sum(), module, x)',

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from linnet.errors._base import LinnetError
-from linnet.errors._suggest import brief, described, did_you_mean, listing, sentences
+from linnet.errors._suggest import SPLITTING, brief, described, did_you_mean, listing, sentences
 
 
 class ScopeParamNotFoundError(LinnetError):
@@ -164,6 +164,8 @@ def _lift_mend(transform: str, collection: str) -> str:
         return 'nn.map_variables(..., init=self.is_initializing())'
     if transform.endswith('while_loop') or transform.endswith('cond'):
         return f'make the variables before {transform}: call the module once while initializing'
+    if transform not in SPLITTING:
+        return f'{transform}(..., variables=True)'
     line = f"{transform}(..., variable_axes={{'{collection}': 0}})"
     if transform.endswith('scan'):
         other = 'broadcast' if collection == 'params' else 'carry'

@@ -91,7 +91,7 @@ def jvp(
     The arguments are explained at :func:`linnet.linen.jvp`.
     """
     lone = isinstance(variable_tangents, Mapping)
-    directions = (variable_tangents,) if lone else tuple(variable_tangents)
+    directions = tuple(map(dict, [variable_tangents] if lone else variable_tangents))
     moved = {col for direction in directions for col in direction}
     others = subtract_filters(variables, moved)
     edge = Boundary(scope, (moved, others), (moved, others), (rngs,), 'nn.jvp')
@@ -100,8 +100,7 @@ def jvp(
     def run(target: Any, *primals: Any) -> Any:
         return edge.pure(fn)((target, rest), edge.rngs, *primals)
 
-    direction = tuple(dict(d) for d in directions)
-    y, y_dot, out = jax.jvp(run, (target, *primals), (direction, *tangents), has_aux=True)
+    y, y_dot, out = jax.jvp(run, (target, *primals), (directions, *tangents), has_aux=True)
     edge.publish(out)
     return y, y_dot
 

@@ -77,17 +77,8 @@ def value_and_grad(
     Returns:
         ``(y, gradients)`` or ``((y, aux), gradients)``; one gradient for each primal, in a tuple.
     """
-    call = Call(mdl, primals, {}, name='nn.value_and_grad')
-    y, *aux, gradients = lift.value_and_grad(
-        call.on_scopes(fn),
-        call.scopes,
-        *call.args,
-        has_aux=has_aux,
-        reduce_axes=reduce_axes,
-        variables=variables,
-        rngs=rngs,
-    )
-    return ((y, *aux) if has_aux else y), gradients
+    options = dict(has_aux=has_aux, reduce_axes=reduce_axes, variables=variables, rngs=rngs)
+    return _value_and_grad('nn.value_and_grad', fn, mdl, primals, options)
 
 
 def grad(
@@ -113,16 +104,17 @@ def grad(
     Returns:
         ``gradients`` or ``(gradients, aux)``; one gradient for each primal, in a tuple.
     """
-    y, gradients = value_and_grad(
-        fn,
-        mdl,
-        *primals,
-        has_aux=has_aux,
-        reduce_axes=reduce_axes,
-        variables=variables,
-        rngs=rngs,
-    )
+    options = dict(has_aux=has_aux, reduce_axes=reduce_axes, variables=variables, rngs=rngs)
+    y, gradients = _value_and_grad('nn.grad', fn, mdl, primals, options)
     return (gradients, y[1]) if has_aux else gradients
+
+
+def _value_and_grad(
+    name: str, fn: Callable[..., Any], mdl: Any, primals: Any, options: dict[str, Any]
+) -> Any:
+    call = Call(mdl, primals, {}, name=name)
+    y, *aux, gradients = lift.value_and_grad(call.on_scopes(fn), call.scopes, *call.args, **options)
+    return ((y, *aux) if aux else y), gradients
 
 
 def jvp(

@@ -286,12 +286,13 @@ def fork_rngs(module: Any) -> Iterator[None]:
 TransformTarget = type[Module] | Callable[..., Any]
 
 
-def _check_methods(target: Any, methods: Iterable[str]) -> None:
+def _check_methods(name: str, target: Any, methods: Iterable[str]) -> None:
     for method in methods:
         if not callable(getattr(target, str(method), None)):
-            names = local_method_names(target, exclude=target.__dataclass_fields__)
-            known = [name for name in names if not name.startswith('_')]
-            raise ApplyModuleInvalidMethodError(method, module_cls=target, known=known)
+            known = local_method_names(target, exclude=target.__dataclass_fields__)
+            raise ApplyModuleInvalidMethodError(
+                method, module_cls=target, known=known, transform=name
+            )
 
 
 Methods = str | Iterable[str] | Mapping[str, Mapping[str, Any]] | None
@@ -329,8 +330,8 @@ def lift(
     if methods is None or isinstance(methods, str):
         methods = (methods or '__call__',)
     elif not isinstance(methods, Iterable):
-        raise ApplyModuleInvalidMethodError(methods, module_cls=target)
-    _check_methods(target, methods)
+        raise ApplyModuleInvalidMethodError(methods, module_cls=target, transform=f'nn.{name}')
+    _check_methods(f'nn.{name}', target, methods)
     lifting = functools.partial(lifting, cls=target)
     if isinstance(methods, Mapping):
         namespace = {m: lifting(getattr(target, m), **kw) for m, kw in methods.items()}
