@@ -11,22 +11,16 @@ from matplotlib.figure import Figure
 
 from digits import DOTS, Batch
 
-Map = Callable[[np.ndarray], Any]
 
-
-def draw(path: Path, digits: Batch, encode: Map, decode: Map) -> None:
-    """Writes one PNG; where a code is two numbers, it shows their plane too.
-
-    `encode` gives the means of codes, `decode` the share of black dots in each pixel.
-    """
-    codes = np.asarray(encode(digits['counts']))
+def draw(path: Path, digits: Batch, codes: np.ndarray, decode: Callable[..., Any]) -> np.ndarray:
+    """Writes one PNG of digits and of what codes decode to; returns samples of the prior."""
     rows = 2 if codes.shape[1] == 2 else 1
     figure = Figure(figsize=(11, 5.5 * rows), dpi=110, layout='constrained')
     axes = figure.subplots(rows, 2).flat
     both = (images[:50].reshape(5, 10, -1) for images in (digits['counts'] / DOTS, decode(codes)))
     show(axes[0], 'Held-out digits, and decoded below each row', np.stack([*both], axis=1), 10)
-    drawn = np.random.default_rng(0).normal(size=(100, codes.shape[1]))
-    show(axes[1], 'Decoded from codes that the prior gives', decode(drawn), 10)
+    drawn = np.asarray(decode(np.random.default_rng(0).normal(size=(100, codes.shape[1]))))
+    show(axes[1], 'Samples of the prior', drawn, 10)
     if rows == 2:
         axes[2].set_title('Codes of held-out digits', weight='bold')
         for label in range(10):
@@ -35,6 +29,7 @@ def draw(path: Path, digits: Batch, encode: Map, decode: Map) -> None:
         plane = np.array([(x, y) for y in reversed(steps) for x in steps])
         show(axes[3], 'Decoded from the plane of codes', decode(plane), 18)
     figure.savefig(path)
+    return drawn[:56].reshape(-1, 8, 8)
 
 
 def show(axes: Axes, title: str, images: np.ndarray, columns: int) -> None:
