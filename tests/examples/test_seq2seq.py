@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+DEEP = os.environ.get('LINNET_DEEP') == '1'
 
 
 def run(out: Path, *arguments: str) -> str:
@@ -56,3 +57,10 @@ def test_it_answers_sums_that_it_never_saw(finished: tuple[Path, str]) -> None:
 def test_it_refuses_to_train_for_no_steps() -> None:
     with pytest.raises(AssertionError, match='steps=0 is no count from 1'):
         run(Path('out'), '--steps', '0')
+
+
+@pytest.mark.skipif(not DEEP, reason='the full run takes minutes: LINNET_DEEP=1')
+def test_the_full_run_reaches_what_is_promised(tmp_path: Path) -> None:
+    accuracy = re.search(r'sequence accuracy +(\S+)', run(tmp_path))
+    assert accuracy
+    assert float(accuracy[1]) >= 0.99

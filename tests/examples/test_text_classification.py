@@ -14,6 +14,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'examples' / 'text_classification'
+SST2 = ROOT.parent / 'shared' / 'data' / 'sst2'
+DEEP = os.environ.get('LINNET_DEEP') == '1'
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -93,3 +95,12 @@ def test_the_vocabulary_is_that_of_the_training_set(data: Any) -> None:
     assert data.make_vocabulary(sentences, min_count=2) == {'good': 2}
     batch = next(data.Buckets([data.Sentence(('good', 'plot'), 1)], {'good': 2}).batches(1))
     assert batch['tokens'].tolist() == [[2, data.UNKNOWN] + [data.PAD] * 10]
+
+
+@pytest.mark.skipif(not DEEP, reason='five full runs take many minutes: LINNET_DEEP=1')
+@pytest.mark.skipif(not SST2.is_dir(), reason='SST-2 is not here')
+def test_the_full_runs_reach_what_is_promised(tmp_path: Path) -> None:
+    done = run('--set', f'data={SST2}', '--set', 'seeds=5', '--out', str(tmp_path))
+    accuracy = re.search(r'mean test accuracy (\S+) of 5 seeds', done.stdout)
+    assert accuracy, done.stderr
+    assert float(accuracy[1]) >= 0.79
