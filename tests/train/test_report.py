@@ -68,7 +68,7 @@ def test_a_page_shows_figures_curves_settings_and_parameters(tmp_path: Path) -> 
     assert [point[2:] for point in found['loss']['train']] == [[10, '2'], [20, '1']]
     assert [point[2:] for point in found['loss']['valid']] == [[20, '1.5']]
     assert '<th scope="row">steps</th><td>20</td>' in page
-    assert re.search(r'<th scope="row">JAX</th><td>\d+\.\d+', page)
+    assert re.search(r'<th scope="row">jax</th><td>\d+\.\d+', page)
     paths = re.findall(r'<th scope="row">(\w+/<wbr>\w+)</th><td>(.*?)</td><td>(.*?)</td>', page)
     assert paths == [
         ('params/<wbr>kernel', '(3, 4)', 'bfloat16'),

@@ -49,7 +49,8 @@ for (const plot of document.querySelectorAll('.plot')) {
     tip.style.right = isRight ? `calc(${100 - closest[0] / 10}% + 12px)` : 'auto';
     for (const element of shown) element.hidden = false;
   };
-  const hide = () => {
+  const hide = (event) => {
+    if (event.pointerType !== 'mouse') return; // a finger leaves whenever it is lifted
     for (const element of shown) element.hidden = true;
   };
   plot.addEventListener('pointermove', show);

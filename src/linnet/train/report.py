@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import importlib.metadata
 import os
 import platform
 import shlex
@@ -225,10 +226,9 @@ def _environment() -> dict[str, object]:
         'device': ', '.join(f'{count} {name}' for name, count in Counter(kinds).items()),
         'processors': os.cpu_count(),
         'system': platform.platform(),
-        'Python': platform.python_version(),
+        'python': platform.python_version(),
         'linnet': __version__,
-        'JAX': jax.__version__,
-        'NumPy': np.__version__,
+        **{name: importlib.metadata.version(name) for name in ('jax', 'jaxlib', 'numpy', 'optax')},
     }
 
 
