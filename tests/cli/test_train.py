@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from linnet.cli import _examples, main
+from tests.architecture import SOURCE
 from tests.cli.processes import linnet, python
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,6 +161,13 @@ def test_a_file_of_another_kind_is_refused(folder: Path) -> None:
     assert (
         train('examples/toy/program.txt') == 'linnet: examples/toy/program.txt is no file of Python'
     )
+
+
+def test_a_wheel_brings_the_examples_to_where_they_are_looked_for() -> None:
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text(encoding='utf-8'))
+    included = project['tool']['hatch']['build']['targets']['wheel']['force-include']
+    assert included == {'examples': 'linnet/examples'}
+    assert _examples.PLACES == (SOURCE / 'linnet' / 'examples', ROOT / 'examples')
 
 
 def test_the_real_examples_are_listed_and_lack_nothing() -> None:
