@@ -1,8 +1,8 @@
 """Training for real: the loop, and the parts that it is made of, which work alone too.
 
 :class:`Trainer` is the way in, :func:`command` the command line of a program around it, and
-:class:`HtmlReport` the page about a run. The trainer's step is :func:`make_train_step`, a plain function; the keys of a
-run are those of :func:`stream_keys`; metrics are :class:`Mean`.
+:class:`HtmlReport` the page about a run. The trainer's step is :func:`make_train_step`, a plain
+function; the keys of a run are those of :func:`stream_keys`; metrics are :class:`Mean`.
 """
 
 from linnet.train.checkpointing import Checkpoints, Report, Saved
