@@ -25,6 +25,7 @@ from linnet.checks.report import Line
 from linnet.checks.values import as_words, key_words
 from linnet.core._scope import Scope
 from linnet.core.tracers import current_trace
+from linnet.core.watching import watching
 from linnet.typing import PRNGFoldable
 
 Path = tuple[str, ...]
@@ -157,6 +158,7 @@ class Call:
         notes: what rules remember while it lasts.
         differentiated: whether a gradient was taken of it.
         in_trainer: whether a trainer of ours makes the call, which names streams by default.
+        evaluates: whether it evaluates, with the same keys each time.
         program: the compiled function that it is part of, or ''.
         first_draws: for each stream, where it was first drawn from, and the user's line.
     """
@@ -179,6 +181,7 @@ class Call:
         self.differentiated = False
         self.program = _program(root._trace)
         self.in_trainer = _in_trainer()
+        self.evaluates = watching.evaluates
         self.modules: list[Any] = []
         self.frames = [Frame(root._trace)]
 

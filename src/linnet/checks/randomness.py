@@ -193,6 +193,8 @@ class Randomness(Rule):
         others = set().union(*(u.inputs for at, u in by_line.items() if at != call.line))
         news = bool(uses.inputs) and inputs not in uses.inputs
         uses.inputs.add(inputs)
+        if call.evaluates:
+            return
         if news or uses.runs >= _ENOUGH:
             if site.devices:
                 self._on_devices(call, site)

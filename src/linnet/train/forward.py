@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from linnet.core.watching import evaluating
 from linnet.errors.randomness import InvalidRngError
 from linnet.errors.training import StreamError
 from linnet.train.precision import Precision
@@ -75,9 +76,10 @@ class Forward:
             variables['params'] = self._precision.cast_in(variables['params'])
         mutable = list(self.collections) if self.train else []
         keys = {name: key for name, key in keys.items() if name != 'params'}
-        output = self._model.apply(
-            variables, *args, rngs=keys, mutable=mutable or False, method=method, **kwargs
-        )
+        with evaluating(not self.train):
+            output = self._model.apply(
+                variables, *args, rngs=keys, mutable=mutable or False, method=method, **kwargs
+            )
         if not mutable:
             return output
         output, updates = output
