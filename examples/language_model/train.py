@@ -55,15 +55,16 @@ def sample(trainer: Trainer, settings: TextSettings, corpus: Corpus, number: int
 def run(settings: TextSettings) -> dict[str, float]:
     """Trains, measures how many bits a held-out character takes, and writes on."""
     corpus = read_corpus(settings.text)
+    print(f'{len(corpus.train):,} characters of {settings.text or "the reference of Python"}')
     steps, length, size = settings.steps, settings.length, settings.batch
     valid, held_out = (batches(windows(part, length), size) for part in corpus[2:])
     rate = optax.warmup_cosine_decay_schedule(0.0, settings.rate, min(100, steps // 5), steps)
-    report = HtmlReport(settings.out / 'report.html', settings, title='A language model')
+    report = HtmlReport(settings.out / 'report.html', settings, title='Text, in bits a character')
 
     def show(trainer: Trainer, row: dict[str, float]) -> None:
         if 'valid_loss' in row:
             text = sample(trainer, settings, corpus, int(row['step']))
-            trainer.progress.say('  ' + ' '.join(text.split()))
+            trainer.progress.say('  ' + ' '.join(text.split())[:90])
 
     trainer = Trainer(
         LanguageModel(len(corpus.characters), settings.width, settings.layers),

@@ -50,7 +50,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Load]:
         return importlib.import_module(name)
 
     yield file
-    for name in loaded:
+    for name in (*loaded, 'data', 'model'):
         sys.modules.pop(name, None)
 
 
@@ -95,6 +95,21 @@ def test_images_are_varied_on_the_device_in_their_own_dtype(load: Load) -> None:
     np.testing.assert_array_equal(still, images)
     changed = np.abs(np.asarray(varied - images, np.float32)).max((1, 2, 3))
     assert (changed > 0.1).all()
+
+
+def test_the_whole_network_is_applied_in_the_precision_of_the_settings(
+    load: Load, tmp_path: Path
+) -> None:
+    train = load('image_classification', 'train')
+    settings = train.DigitSettings(out=tmp_path, precision='bfloat16', width=4)
+    trainer = train.make_trainer(settings, None)
+    batch = {'image': np.zeros((5, 8, 8, 1), np.float32), 'label': np.zeros(5, np.int32)}
+    state = jax.eval_shape(trainer.init, batch)
+    step = str(jax.make_jaxpr(trainer.train_step)(state, batch))
+    forward = [line for line in step.splitlines() if re.search(r'\[5,8,8,4\] = conv_general', line)]
+    assert len(forward) >= 3
+    assert all('bf16[5,8,8,4] =' in line for line in forward), forward
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.params))
 
 
 def test_a_new_block_passes_on_its_input(load: Load) -> None:
