@@ -56,6 +56,7 @@ def run(settings: PPOSettings) -> dict[str, float]:
     optimizer = build_optimizer(optax.adam(rate, eps=1e-5), clip=0.5)
     state = create_state(agent.init(stream_keys(key, ('params',), 0), game.seen), optimizer, key)
     checkpoints, progress = Checkpoints(settings.checkpoints), make_progress()
+    report = HtmlReport(settings.out / 'report.html', settings, title='A pole in balance')
     rows: list[dict[str, float]] = []
     if settings.resume and checkpoints.latest() is not None:
         state, about, *_ = checkpoints.restore(state)
@@ -70,17 +71,17 @@ def run(settings: PPOSettings) -> dict[str, float]:
                 played = [game.play(act(state, game.seen, step * MOVES + i)) for i in range(MOVES)]
                 state, metrics = update(state, jax.tree.map(lambda *x: np.stack(x), *played))
                 averages.add(metrics)
+                progress.advance(step + UPDATE)
             mean = test.measure(best, state, settings.seed, start, 1)
-            rows.append({'step': int(state.step), 'return': mean, **averages.result()})
-            progress.show(step + UPDATE, {'return': mean, **averages.result()})
-            checkpoints.save(state, about={'rows': rows})
+            rows.append({'step': int(state.step), 'valid_return': mean, **averages.result()})
+            progress.show(step + UPDATE, {'valid_return': mean, **averages.result()})
+            checkpoints.save(state, about={'rows': list(rows)})
     finally:
         progress.stop()
+        report.save(rows, state.variables)
         checkpoints.close()
     mean = test.measure(best, state, settings.seed, 2)
     print(f'mean return        {mean:.1f} of 100 new episodes')
-    report = HtmlReport(settings.out / 'report.html', settings, title='A pole in balance')
-    report.save(rows, state.variables)
     report.add({'mean_return': mean})
     return {'return': mean}
 

@@ -43,8 +43,8 @@ def saved(out: Path, step: int) -> dict[str, object]:
 
 def test_it_learns_and_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     printed = run(tmp_path, '--steps', '440')
-    assert [found[1] for found in re.finditer(r'step (\d+)/440: return', printed)] == ['400', '440']
-    assert 150 <= mean_return(printed) <= 500  # an agent that has not learnt reaches 10
+    assert re.findall(r'step (\d+)/440: valid_return', printed) == ['400', '440']
+    assert 100 <= mean_return(printed) <= 500  # an agent that has not learnt reaches 10
     assert 'A pole in balance' in (tmp_path / 'report.html').read_text()
 
     unbroken = saved(tmp_path, 440)
