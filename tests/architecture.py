@@ -93,7 +93,8 @@ PAGE = {
         linnet.testing.benchmark linnet.testing linnet.jax_utils
         linnet.train.settings linnet.train.command linnet.train._report_curves
         linnet.train._report_images linnet.train._report_page linnet.train.report
-        linnet.train.ahead linnet.train.keys linnet.train.precision linnet.train.metrics linnet.train.forward
+        linnet.train.ahead linnet.train.keys linnet.train.precision linnet.train.metrics
+        linnet.train.forward
         linnet.train.state linnet.train.step linnet.train.feed linnet.train.evaluation
         linnet.train.progress linnet.train.stopping linnet.train.writers
         linnet.train.checkpointing linnet.train.exporting linnet.train.loop
