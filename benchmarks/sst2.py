@@ -228,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         file.write_text(
             json.dumps({**about, **agreement, 'ratio': ratio, **found}, indent=1) + '\n'
         )
-        print(f'written: {file.relative_to(_processes.ROOT)}', file=sys.stderr)
+        print(f'written: benchmarks/results/{file.name}', file=sys.stderr)
     return int(ratio > GOAL or agreement['largest relative difference'] > TOLERANCE)
 
 

@@ -26,7 +26,7 @@ from linnet._frozen_dict import FrozenDict
 from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table
 from linnet.core._deferred import DeferredArray, Operation
-from linnet.core._init_table import Coefficients
+from linnet.core._init_table import Coefficients, threefry
 from linnet.core.repeated import repeated
 from linnet.core.watching import watching
 
@@ -148,7 +148,7 @@ class _Fold(Operation):
 
 
 def fold_in(base: Any, digest: np.uint32) -> Any:
-    """``jax.random.fold_in``, deferred where operations are."""
+    """``jax.random.fold_in``, deferred where operations are; in a program without a loop."""
     if not _deferred.is_deferring() or isinstance(base, _compat.Tracer):
         return _folded(base, digest)
     if not isinstance(base, jax.Array):
@@ -158,7 +158,26 @@ def fold_in(base: Any, digest: np.uint32) -> Any:
 
 @repeated(static=0)
 def _folded(base: Any, digest: np.uint32) -> Any:
-    return jax.random.fold_in(base, digest)
+    if not isinstance(base, _compat.Tracer) or not _is_unrolled(base):
+        return jax.random.fold_in(base, digest)
+    words = _hashed(jax.random.key_data(base), jax.numpy.uint32(digest))
+    return jax.random.wrap_key_data(words, impl='threefry2x32')
+
+
+def _is_unrolled(base: Any) -> bool:
+    """Tells whether JAX would hash in a loop, which takes as long as a small layer."""
+    return (
+        jax.numpy.issubdtype(base.dtype, jax.dtypes.prng_key)
+        and str(jax.random.key_impl(base)) == 'threefry2x32'
+        and not jax.config.jax_debug_key_reuse
+        and jax.default_backend() == 'cpu'
+    )
+
+
+@jax.jit
+def _hashed(words: Any, data: Any) -> Any:
+    """The words ``[2]`` of ``jax.random.fold_in``."""
+    return jax.numpy.stack(threefry(words[0], words[1], jax.numpy.zeros_like(data), data))
 
 
 class _Request(Operation):

@@ -176,7 +176,7 @@ class Feed:
             leaves = jax.tree.leaves(batch)
         kind = (
             structure,
-            *[(np.shape(leaf), getattr(leaf, 'dtype', type(leaf))) for leaf in leaves],
+            *[(getattr(x, 'shape', ()), getattr(x, 'dtype', type(x))) for x in leaves],
         )
         if kind != self._kind:
             batch = as_arrays(batch)

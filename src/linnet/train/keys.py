@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import jax
 
+from linnet.core.materialize import fold_in
 from linnet.core.rng import fold
 from linnet.typing import PRNGKey
 
@@ -30,7 +31,7 @@ def stream_keys(key: PRNGKey, streams: Iterable[str], step: int | jax.Array) -> 
         >>> sorted(keys)
         ['dropout', 'params']
     """
-    return {name: jax.random.fold_in(fold(key, (name,)), step) for name in streams}
+    return {name: fold_in(fold(key, (name,)), step) for name in streams}
 
 
 def evaluation_key(key: PRNGKey) -> PRNGKey:
