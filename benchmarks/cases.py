@@ -197,41 +197,85 @@ def dispatch(library: str, scale: Scale) -> Figures:
 
 
 def recurrent(library: str, scale: Scale) -> Figures:
-    """``nn.RNN`` forward and backward."""
+    """``nn.RNN`` forward and backward, with each cell, and what XLA says that it costs."""
     nn = importlib.import_module(MODULES[library])
-    x = jax.random.normal(jax.random.key(1), (32, scale.steps, scale.hidden))
     figures = {}
-    for name, cell in (('LSTM', nn.OptimizedLSTMCell), ('GRU', nn.GRUCell)):
-        layer = nn.RNN(cell(scale.hidden))
-        figures |= _both_ways(f'{name}, {scale.steps} steps', layer, (x,), scale.repeats)
+    for name in scale.cells:
+        if name == 'ConvLSTMCell':
+            cell, inner = nn.ConvLSTMCell(8, (3, 3)), (8, 8, 4)
+        else:
+            cell, inner = getattr(nn, name)(scale.hidden), (scale.hidden,)
+        x = jax.random.normal(jax.random.key(1), (32, scale.steps, *inner))
+        figures |= _both_ways(f'{name}, {scale.steps} steps', nn.RNN(cell), x, scale.repeats)
     return figures
 
 
-def _both_ways(what: str, layer: Any, inputs: Any, repeats: int) -> Figures:
-    """A compiled layer's forward pass and gradient."""
-    variables = layer.init(jax.random.key(0), *inputs)
-    forward = jax.jit(layer.apply)
-    gradient = jax.jit(jax.grad(lambda v, *xs: jnp.mean(jnp.square(layer.apply(v, *xs)))))
-    return {
-        f'{what}, forward': best(lambda: forward(variables, *inputs), repeats),
-        f'{what}, gradient': best(lambda: gradient(variables, *inputs), repeats),
-    }
+def _both_ways(what: str, layer: Any, x: Any, repeats: int) -> Figures:
+    """A compiled layer's forward pass and gradient: time, operations, and memory beside arrays."""
+    variables = jax.jit(layer.init)(jax.random.key(0), x)
+    figures: Figures = {}
+    for way, fn in _ways(layer).items():
+        program = jax.jit(fn).lower(variables, x).compile()
+        figures[f'{what}, {way}'] = best(lambda p=program: p(variables, x), repeats)
+        figures[f'{what}, {way}, flops'] = (program.cost_analysis() or {}).get('flops', 0.0)
+        figures[f'{what}, {way}, temporary bytes'] = _temporary_bytes(program)
+    return figures
+
+
+def _ways(layer: Any) -> dict[str, Callable[..., Any]]:
+    """Functions of variables and input: the forward pass, and the gradient of a loss."""
+
+    def loss(variables: Any, x: Any) -> Any:
+        return jnp.mean(jnp.square(layer.apply(variables, x)))
+
+    return {'forward': layer.apply, 'gradient': jax.grad(loss)}
+
+
+def _temporary_bytes(program: Any) -> float:
+    return float(program.memory_analysis().temp_size_in_bytes)
 
 
 def dropout(library: str, scale: Scale) -> Figures:
-    """Compiled dropout on a large matrix."""
+    """Compiled dropout on a large matrix; with fast masks where the library has them."""
     nn = importlib.import_module(MODULES[library])
-    x, layer = jnp.ones((scale.side, scale.side)), nn.Dropout(0.5, deterministic=False)
-    run, key = jax.jit(lambda key, x: layer.apply({}, x, rngs={'dropout': key})), jax.random.key(0)
-    return {f'dropout, {scale.side} x {scale.side}': best(lambda: run(key, x), scale.repeats)}
+    x, key = jnp.ones((scale.side, scale.side)), jax.random.key(0)
+    figures = {}
+    for what, options in (('dropout', {}), ('fast dropout', {'fast_mask': True})):
+        options = options if library == 'linnet' else {}
+        layer = nn.Dropout(0.5, deterministic=False, **options)
+        run = jax.jit(lambda key, x, layer=layer: layer.apply({}, x, rngs={'dropout': key}))
+        figures[f'{what}, {scale.side} x {scale.side}'] = best(
+            lambda run=run: run(key, x), scale.repeats
+        )
+    return figures
 
 
 def attention(library: str, scale: Scale) -> Figures:
-    """Compiled attention over many tokens."""
+    """Compiled attention over many tokens; memory-efficient where the library has that."""
     nn = importlib.import_module(MODULES[library])
     x = jax.random.normal(jax.random.key(1), (1, scale.tokens, scale.width))
-    layer = nn.MultiHeadDotProductAttention(num_heads=scale.heads)
-    return _both_ways(f'attention, {scale.tokens} tokens', layer, (x,), min(scale.repeats, 2))
+    plain = nn.MultiHeadDotProductAttention(num_heads=scale.heads)
+    efficient = plain.clone(attention_fn=nn.fused_attention) if library == 'linnet' else plain
+    figures: Figures = {}
+    for what, layer in (('attention', plain), ('memory-efficient attention', efficient)):
+        repeats = min(scale.repeats, 2)
+        figures |= _both_ways(f'{what}, {scale.tokens} tokens', layer, x, repeats)
+    # Of a loop over chunks XLA counts the operations of one turn.
+    figures = {name: figure for name, figure in figures.items() if not name.endswith('flops')}
+    return figures | (_growth(efficient, x) if library == 'linnet' else {})
+
+
+def _growth(layer: Any, x: Any) -> Figures:
+    """How much more memory a layer takes for four times as many tokens, compared with these."""
+    longer = jnp.tile(x, (1, 4, 1))
+    variables = jax.eval_shape(layer.init, jax.random.key(0), x)
+    figures: Figures = {}
+    for way, fn in _ways(layer).items():
+        one, four = (
+            _temporary_bytes(jax.jit(fn).lower(variables, x).compile()) for x in (x, longer)
+        )
+        figures[f'growth of memory / of tokens, {way}, ratio'] = (four / one - 1) / 3
+    return figures
 
 
 GROUPS: dict[str, Group] = {

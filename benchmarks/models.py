@@ -39,11 +39,19 @@ class Scale:
     leaves: int = 300
     side: int = 4096
     tokens: int = 4096
+    cells: tuple[str, ...] = (
+        'SimpleCell',
+        'MGUCell',
+        'GRUCell',
+        'LSTMCell',
+        'OptimizedLSTMCell',
+        'ConvLSTMCell',
+    )
 
 
 FULL = Scale()
 QUICK = replace(FULL, repeats=3, deep=(48,), image=32, tokens=1024, side=2048)
-TINY = Scale(1, 1, (2,), 8, 2, 11, 4, (1,), 2, 3, 8, 4, 5, 3, 4, 8, 8)
+TINY = Scale(1, 1, (2,), 8, 2, 11, 4, (1,), 2, 3, 8, 4, 5, 3, 4, 8, 8, ('GRUCell',))
 
 
 @dataclass(frozen=True)
