@@ -13,8 +13,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from linnet.errors.training import EmptyDataError
-from linnet.train.feed import as_arrays
+from linnet.errors.training import BatchError, EmptyDataError
+from linnet.train.feed import as_arrays, refuse_one_batch
 from linnet.train.forward import Forward
 from linnet.train.keys import evaluation_key, stream_keys
 from linnet.train.metrics import Averages, Metrics, read_outputs, summed
@@ -114,6 +114,7 @@ def evaluate(eval_step: Callable[..., Metrics], state: RunState, data: Iterable[
     Raises:
         EmptyDataError: there is no batch.
     """
+    refuse_one_batch(data, 'evaluate')
     averages = Averages()
     number, by_example = 0, True
     for number, (batch, mask) in enumerate(padded(data), 1):
@@ -125,8 +126,25 @@ def evaluate(eval_step: Callable[..., Metrics], state: RunState, data: Iterable[
                 by_example = False
         averages.add(eval_step(state, _shorten(batch, mask), None, np.int32(number)))
     if not number:
-        raise EmptyDataError('there is no batch to evaluate', mend='trainer.evaluate([batch, ...])')
+        once = isinstance(data, Iterator)
+        raise EmptyDataError(
+            'there is no batch to evaluate',
+            why='a generator can be gone through once' if once else '',
+            mend='valid=lambda: make_batches()' if once else 'trainer.evaluate([batch, ...])',
+        )
     return averages
+
+
+def _check_outputs(outputs: Any, size: int) -> None:
+    """Refuses what cannot be parted by example."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
+        if np.shape(leaf)[:1] != (size,):
+            name = jax.tree_util.keystr(path, simple=True, separator='/') or 'what the function'
+            raise BatchError(
+                f'{name} returned has the shape {np.shape(leaf)} for a batch of {size}',
+                why='predict joins outputs by their first axis, that of the examples',
+                mend='return an output for each example, or call trainer.evaluate for means',
+            )
 
 
 def predict(run: Callable[..., Any], state: RunState, data: Iterable[Any]) -> Any:
@@ -135,9 +153,11 @@ def predict(run: Callable[..., Any], state: RunState, data: Iterable[Any]) -> An
     Raises:
         EmptyDataError: there is no batch.
     """
+    refuse_one_batch(data, 'predict')
     parts = []
     for number, (batch, mask) in enumerate(padded(data), 1):
         outputs = jax.device_get(run(state, batch, np.int32(number)))
+        _check_outputs(outputs, len(mask))
         parts.append(_shorten(outputs, mask))
     if not parts:
         raise EmptyDataError('there is no batch to predict', mend='trainer.predict([batch, ...])')

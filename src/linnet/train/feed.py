@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -143,6 +143,7 @@ class Feed:
             BatchError: the data cannot be gone through.
         """
         data = self._given(epoch)
+        refuse_one_batch(data, 'fit')
         if not isinstance(data, Iterable) and not hasattr(data, '__getitem__'):
             raise BatchError(
                 f'data is {described(data)}, which cannot be gone through',
@@ -194,6 +195,21 @@ class Feed:
                 f'a batch is {_outline(form)}; the first was {_outline(self._form)}',
                 mend='the same names, dtypes and numbers of axes in every batch',
             )
+
+
+def refuse_one_batch(data: Any, method: str) -> None:
+    """Refuses a batch where there should be several to go through.
+
+    Raises:
+        BatchError: it is a dict, or an array.
+    """
+    if isinstance(data, Mapping) or hasattr(data, '__array__'):
+        kind = described(data) if hasattr(data, '__array__') else f'a {type(data).__name__}'
+        raise BatchError(
+            f'data is one batch, {kind}',
+            why='it is gone through, and what it gives is taken for batches',
+            mend=f'trainer.{method}([batch])',
+        )
 
 
 def _no_batch(epoch: int) -> EmptyDataError:

@@ -104,6 +104,11 @@ def read_outputs(outputs: Any, size: int) -> tuple[Any, Metrics]:
             mend="return losses, {'accuracy': logits.argmax(-1) == labels}",
         )
     metrics = {'loss': as_mean(loss, 'loss', size)}
+    if not isinstance(loss, Mean | float) and not jnp.issubdtype(loss.dtype, jnp.floating):
+        raise LossError(
+            f'loss is {loss.dtype}, which has no gradient',
+            mend="return losses, {'accuracy': logits.argmax(-1) == labels}",
+        )
     return loss, metrics | {name: as_mean(value, name, size) for name, value in given.items()}
 
 

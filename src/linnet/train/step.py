@@ -147,6 +147,8 @@ def batch_size(batch: Any) -> int:
         for path, leaf in jax.tree_util.tree_leaves_with_path(batch)
         if np.ndim(leaf)
     }
+    if set(sizes.values()) == {0}:
+        raise BatchError('a batch holds no example', mend='leave it out: if len(batch["x"]): ...')
     if len(set(sizes.values())) == 1:
         return next(iter(sizes.values()))
     found = ', '.join(f'{path or "batch"}: {size}' for path, size in sizes.items())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -121,7 +122,8 @@ class Trainer:
         checkpoints: Checkpoints | str | None = None,
         report: HtmlReport | None = None,
     ) -> None:
-        _check_options(model, on_nan, steps_per_call, log_every, streams, eval_streams)
+        _check_parts(model, loss, optimizer)
+        _check_options(on_nan, steps_per_call, log_every, streams, eval_streams)
         self.model, self.loss, self.seed = model, loss, seed
         self.precision, self.ema = Precision(precision).name, ema
         self.on_nan: str = on_nan
@@ -207,10 +209,14 @@ class Trainer:
             EmptyDataError: an epoch has no batch.
             BatchError: a batch is not like those before.
             NonFiniteLossError: a loss is not finite.
-            TrainOptionError: the folder of checkpoints belongs to another run.
+            TrainOptionError: the folder of checkpoints belongs to another run; or an option is
+                out of range.
         """
+        _check_plan(steps, epochs, valid, valid_every)
         if epochs is None and steps is None:
             epochs = 1
+        if self.watch is not None and valid is None:
+            self.progress.say(f'{self.watch.metric} is not watched: fit has no valid=')
         feed = Feed(data, self.steps_per_call)
         position = self._begin(feed, resume, steps)
         before = len(self.history)
@@ -287,6 +293,13 @@ class Trainer:
                 'there is no folder of checkpoints', mend="Trainer(..., checkpoints='out/run')"
             )
         saved = self.checkpoints.restore(self._present_state(), step, strict=strict)
+        seed = saved.about.get('seed', self.seed)
+        if strict and seed != self.seed:
+            raise TrainOptionError(
+                f'{self.checkpoints} holds a run of seed {seed}; this trainer has seed={self.seed}',
+                why='all that it draws from here on comes from the seed',
+                mend=f'Trainer(..., seed={seed}), or another folder for another run',
+            )
         self.state, self.best_variables = saved.state, saved.best
         self.history = list(saved.about.get('history', []))
         if self.watch is not None and saved.about.get('watch'):
@@ -369,6 +382,11 @@ class Trainer:
         state = self._present_state()
         if variables is None:
             return state
+        if state.params and 'params' not in variables:
+            raise TrainOptionError(
+                f'variables has the names {listing(variables)}, and not "params"',
+                mend="variables={'params': params}",
+            )
         collections = {name: value for name, value in variables.items() if name != 'params'}
         return state.replace(params=variables.get('params', {}), collections=collections, ema=None)
 
@@ -390,13 +408,49 @@ def _copy(tree: Any) -> Any:
     return jax.tree.map(jnp.copy, tree)
 
 
-def _check_options(
-    model: Any, on_nan: str, steps_per_call: int, log_every: int, *streams: Sequence[str]
-) -> None:
+def _check_parts(model: Any, loss: Any, optimizer: Any) -> None:
     if not hasattr(model, 'apply') or isinstance(model, type):
         raise TrainOptionError(
             f'model is {described(model)}, no module', mend='Trainer(Net(), ...)'
         )
+    if not callable(loss):
+        raise TrainOptionError(
+            f'loss is {described(loss)}, no function',
+            mend="def loss(net, batch): return optax.l2_loss(net(batch['x']), batch['y'])",
+        )
+    if not (hasattr(optimizer, 'init') and hasattr(optimizer, 'update')):
+        several = isinstance(optimizer, list | tuple)
+        raise TrainOptionError(
+            f'optimizer is {described(optimizer)}, no transformation of optax',
+            mend='optax.chain(first, second), or optax.multi_transform for parts of the parameters'
+            if several
+            else 'optax.adam(1e-3)',
+        )
+
+
+def _check_plan(steps: Any, epochs: Any, valid: Any, valid_every: Any) -> None:
+    for name, count, least in (
+        ('steps', steps, 0),
+        ('epochs', epochs, 0),
+        ('valid_every', valid_every, 1),
+    ):
+        if count is not None and (not isinstance(count, Integral) or int(count) < least):
+            raise TrainOptionError(f'{name}={count!r} is no count from {least}', mend=f'{name}=10')
+    if valid is None and valid_every is not None:
+        raise TrainOptionError(
+            f'valid_every={valid_every}, and there is nothing to evaluate on',
+            mend='fit(..., valid=batches)',
+        )
+    if isinstance(valid, Iterator) and (valid_every is not None or (epochs or 0) > 1):
+        raise TrainOptionError(
+            'valid can be gone through once, and there are several evaluations',
+            mend='fit(..., valid=lambda: make_batches()), or a list',
+        )
+
+
+def _check_options(
+    on_nan: str, steps_per_call: int, log_every: int, *streams: Sequence[str]
+) -> None:
     if on_nan not in (known := ('raise', 'stop', 'ignore')):
         raise TrainOptionError(f'on_nan={on_nan!r} is none of {listing(known)}', mend="'raise'")
     for name, count in (('steps_per_call', steps_per_call), ('log_every', log_every)):
