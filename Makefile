@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq --retries 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train bench test test-deep coverage layer-table lint types sizes format clean check-python
+.PHONY: help demo train examples-full kill-test bench test test-deep coverage layer-table lint types sizes format clean check-python
 .DELETE_ON_ERROR:
 
 help:  ## List the targets
@@ -24,6 +24,14 @@ demo: $(VENV)/.demo  ## Train on handwritten digits; ARGS='--steps 400' reaches 
 
 train: $(VENV)/.examples  ## Train an example; NAME=seq2seq ARGS='--steps 500', or list them
 	@$(RUN) -m linnet $(if $(NAME),train $(NAME) $(ARGS),examples)
+
+examples-full: $(VENV)/.examples  ## Run every example in full; DATA=FOLDER has SST-2, ARGS='seq2seq vae'
+	@$(RUN) -m benchmarks.examples $(if $(DATA),--set text_classification.data=$(DATA)) $(ARGS)
+
+kill-test: export LINNET_KILLS = $(or $(KILLS),100)
+kill-test: export LINNET_DEEP = 1
+kill-test: $(VENV)/.test  ## Kill a run KILLS=100 times and go on; full, read-only, damaged disks
+	@$(RUN) -m pytest -q tests/train/test_faults.py tests/train/test_checkpointing.py $(ARGS)
 
 bench: $(VENV)/.bench  ## Measure against the peers; QUICK=1 takes two minutes, ARGS='--help'
 	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)

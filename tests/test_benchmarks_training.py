@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
-from benchmarks import sst2, trainer
+from benchmarks import _processes, examples, sst2, trainer
 
 pytest.importorskip('flax')
 
@@ -36,3 +37,51 @@ def test_both_loops_take_steps(together):
     speeds = trainer.measure(width=8, together=together, steps=50, rounds=1)
     assert list(speeds) == ['Trainer', 'by hand']
     assert all(value > 0 for values in speeds.values() for value in values)
+
+
+PROGRAM = """
+import dataclasses
+from pathlib import Path
+from linnet.train import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen(Settings):
+    steps: int = setting(3, 'steps')
+    out: Path = setting(Path('out'), 'folder')
+    rate: float = setting(0.5, 'of learning')
+
+
+def run(settings):
+    return {'reached': settings.steps * settings.rate}
+"""
+
+
+def test_an_example_is_run_with_settings_of_its_own(tmp_path, monkeypatch):
+    (tmp_path / 'train.py').write_text(PROGRAM)
+    monkeypatch.setattr('sys.path', [*sys.path])
+    monkeypatch.setitem(sys.modules, 'train', None)
+    figures = examples.child(str(tmp_path / 'train.py'), str(tmp_path / 'out'), 'rate=0.25')
+    assert figures.pop('seconds') >= 0
+    assert figures == {'reached': 0.75}
+
+
+def test_all_examples_are_run_and_what_fails_is_told(tmp_path, monkeypatch, capsys):
+    def run_child(arguments):
+        if 'steps=5' not in arguments:
+            return {'cpu, cpu': 1}
+        if 'ppo' in arguments[3]:
+            raise _processes.ChildError('ppo failed')
+        return {'accuracy': 0.98765, 'given': float('data=here' in arguments), 'seconds': 12.3}
+
+    monkeypatch.setattr(examples, 'RESULTS', tmp_path)
+    monkeypatch.setattr(_processes, 'run_child', run_child)
+    assert examples.main(['--steps', '5', '--set', 'text_classification.data=here']) == 1
+    told = capsys.readouterr()
+    assert '| seq2seq | accuracy 0.9877, given 0 | 12 s |' in told.out
+    assert '| text_classification | accuracy 0.9877, given 1 | 12 s |' in told.out
+    assert 'ppo failed' in told.err
+    assert len(list(tmp_path.glob('*-examples.json'))) == 1
+    with pytest.raises(SystemExit):
+        examples.main(['nothing'])
+    assert "there are no examples ['nothing']" in capsys.readouterr().err

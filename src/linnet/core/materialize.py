@@ -147,7 +147,7 @@ class _Fold(Operation):
         self.finish((jax.random.fold_in(self.base, self.digest),))
 
 
-def fold_in(base: Any, digest: np.uint32) -> Any:
+def fold_in(base: Any, digest: Any) -> Any:
     """``jax.random.fold_in``, deferred where operations are; in a program without a loop."""
     if not _deferred.is_deferring() or isinstance(base, _compat.Tracer):
         return _folded(base, digest)
