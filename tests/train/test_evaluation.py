@@ -53,12 +53,12 @@ def test_what_fills_a_batch_up_counts_nothing_even_if_it_is_not_finite():
 
 def test_buckets_are_filled_up_each_to_its_size():
     data = [np.ones((2, 5)), np.ones((3, 7)), np.ones((1, 7)), np.ones((1, 5))]
-    run = make_forward(Line(), lambda net, batch: batch.sum(1), (), 'float32')
+    run = make_forward(Line(), lambda net, batch: batch.sum(1))
     np.testing.assert_array_equal(predict(run, STATE, data), [5, 5, 7, 7, 7, 7, 5])
 
 
 def test_predictions_are_joined_without_the_filling():
-    run = jax.jit(make_forward(Line(), lambda net, batch: net(batch['x']), (), 'float32'))
+    run = jax.jit(make_forward(Line(), lambda net, batch: net(batch['x'])))
     np.testing.assert_allclose(predict(run, STATE, batches()), X.sum(1), rtol=1e-5)
 
 
@@ -66,7 +66,7 @@ def test_no_batch():
     with pytest.raises(EmptyDataError, match='no batch to evaluate'):
         evaluate(make_eval_step(Line(), regress), STATE, [])
     with pytest.raises(EmptyDataError, match='no batch to predict'):
-        predict(make_forward(Line(), regress, (), 'float32'), STATE, [])
+        predict(make_forward(Line(), regress), STATE, [])
 
 
 def test_a_model_that_draws_in_evaluation_needs_a_stream():
@@ -78,17 +78,17 @@ def test_a_model_that_draws_in_evaluation_needs_a_stream():
     def draw(net, batch):
         return jnp.broadcast_to(net(), batch.shape)
 
-    run = make_forward(Noise(), draw, ('noise',), 'float32')
+    run = make_forward(Noise(), draw, ('noise',))
     first, second = (float(run(STATE, np.ones(1), n)[0]) for n in (1, 2))
     assert first != second
     assert predict(run, STATE, [np.ones(1), np.ones(1)]).tolist() == [first, second]
     with pytest.raises(StreamError, match=r"'noise'(.|\n)*eval_streams"):
-        make_forward(Noise(), draw, (), 'float32')(STATE, np.ones(1))
+        make_forward(Noise(), draw)(STATE, np.ones(1))
 
 
 def test_the_averaged_parameters_are_evaluated():
     twice = STATE.replace(ema=jax.tree.map(lambda x: 2 * x, PARAMS))
-    run = make_forward(Line(), lambda net, batch: net(batch['x']), (), 'float32')
+    run = make_forward(Line(), lambda net, batch: net(batch['x']))
     np.testing.assert_allclose(predict(run, twice, batches()), 2 * X.sum(1), rtol=1e-5)
 
 
