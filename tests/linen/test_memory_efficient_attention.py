@@ -19,7 +19,10 @@ from linnet.linen.memory_efficient_attention import _cudnn_takes
 
 KEY = jax.random.key(0)
 CAUSAL = functools.partial(nn.chunked_attention, causal=True, query_chunk=3, key_chunk=2)
-in_chunks = functools.partial(nn.chunked_attention, query_chunk=3, key_chunk=4)
+STATIC = 'broadcast_dropout dropout_rate deterministic dtype force_fp32_for_softmax causal'.split()
+in_chunks = jax.jit(
+    functools.partial(nn.chunked_attention, query_chunk=3, key_chunk=4), static_argnames=STATIC
+)
 
 
 def array(seed: int, *shape: int, dtype: Any = 'float32') -> Any:
@@ -48,9 +51,10 @@ def value_and_gradient(fn: Any, *args: Any) -> Any:
 
 
 CASES = {
-    'plain': ((2,), 7, 9, 4, 4, None, None, False),
-    'grouped, with bias and mask': ((2,), 7, 9, 4, 2, (4, 7, 9), (2, 1, 1, 9), False),
+    'plain': ((2,), 7, 11, 4, 4, None, None, False),
+    'grouped, with bias and mask': ((2,), 7, 11, 4, 2, (4, 7, 11), (2, 1, 1, 11), False),
     'causal': ((), 5, 5, 2, 1, (2, 1, 1), None, True),
+    'causal with fewer keys': ((), 8, 5, 1, 1, None, None, True),
     'several batch axes': ((2, 3), 4, 8, 2, 2, (3, 1, 4, 8), (2, 3, 1, 4, 8), False),
     'causal with a mask': ((1,), 8, 5, 1, 1, (1, 5), (8, 5), True),
 }
@@ -78,10 +82,11 @@ def test_it_computes_what_the_plain_function_does(case: Any) -> None:
 
 def test_a_query_that_may_look_at_nothing_averages_what_causality_leaves() -> None:
     q, k, v = qkv((), 5, 5, 1, 1)
-    y = CAUSAL(q, k, v, mask=False)
+    y = in_chunks(q, k, v, mask=False, causal=True)
     means = jnp.cumsum(v, 0) / jnp.arange(1, 6)[:, None, None]
     close(y, means)
-    np.testing.assert_array_equal(CAUSAL(q, k, v, mask=jnp.zeros((5, 5))), y)
+    mask = jnp.zeros((5, 5))
+    np.testing.assert_array_equal(in_chunks(q, k, v, mask=mask, causal=True), y)
 
 
 def dropped(q: Any, k: Any, v: Any, rate: float, broadcast: bool) -> Any:
@@ -106,11 +111,15 @@ def test_dropout_draws_for_each_tile(broadcast: bool) -> None:
         in_chunks, dropout_rng=KEY, dropout_rate=0.4, broadcast_dropout=broadcast
     )
     whole = functools.partial(dropped, rate=0.4, broadcast=broadcast)
-    a, b = jax.jit(lambda args: [value_and_gradient(fn, *args) for fn in (tiled, whole)])(arrays)
+    look = value_and_gradient if broadcast else lambda fn, *args: fn(*args)
+    a, b = jax.jit(lambda args: [look(fn, *args) for fn in (tiled, whole)])(arrays)
     jax.tree.map(close, a, b)
-    off = tiled(*arrays, deterministic=True)
-    np.testing.assert_array_equal(off, in_chunks(*arrays))
-    assert not jnp.allclose(off, a[0])
+
+
+def test_nothing_is_dropped_in_evaluation() -> None:
+    arrays = qkv((2,), 6, 8, 2, 1)
+    y = in_chunks(*arrays, dropout_rng=KEY, dropout_rate=0.4, deterministic=True)
+    np.testing.assert_array_equal(y, in_chunks(*arrays))
 
 
 def test_dtypes() -> None:
@@ -119,11 +128,12 @@ def test_dtypes() -> None:
     half = in_chunks(*arrays, dtype=jnp.bfloat16)
     assert half.dtype == jnp.bfloat16
     np.testing.assert_allclose(half.astype('float32'), exact, atol=0.03)
-    assert in_chunks(*arrays, dtype='float16', force_fp32_for_softmax=True).dtype == 'float32'
+    form = functools.partial(jax.eval_shape, in_chunks)
+    assert form(*arrays, dtype='float16', force_fp32_for_softmax=True).dtype == 'float32'
     mixed = [x.astype(t) for x, t in zip(arrays, ('bfloat16', 'float16', 'int32'), strict=True)]
-    assert in_chunks(*mixed).dtype == nn.dot_product_attention(*mixed).dtype
+    assert form(*mixed).dtype == nn.dot_product_attention(*mixed).dtype
     gradient = jax.grad(lambda q: in_chunks(q, *arrays[1:]).astype('float32').sum())
-    assert gradient(arrays[0].astype('bfloat16')).dtype == 'bfloat16'
+    assert jax.eval_shape(gradient, arrays[0].astype('bfloat16')).dtype == 'bfloat16'
     with jax.enable_x64(True):
         double = [jnp.asarray(np.asarray(x, 'float64')) for x in arrays]
         close(in_chunks(*double), nn.dot_product_attention(*double), rtol=1e-12, atol=1e-12)
@@ -139,6 +149,7 @@ def test_chunks_larger_than_the_input_and_maps() -> None:
     whole = jax.jit(nn.chunked_attention)(*arrays)
     close(whole, nn.dot_product_attention(*arrays))
     close(jax.vmap(in_chunks)(*arrays), whole)
+    close(nn.chunked_attention(*arrays, query_chunk=4, key_chunk=100), whole)
 
 
 def temporary_bytes(fn: Any, length: int) -> int:
@@ -223,17 +234,21 @@ def test_on_other_devices_it_is_jaxs_own(calls: Any, monkeypatch: pytest.MonkeyP
     y = nn.fused_attention(q, k, k, causal=True, dtype='float16', force_fp32_for_softmax=True)
     close(y, nn.dot_product_attention(q, k, k, mask=triangle), atol=0.01)
     monkeypatch.setattr(memory_efficient_attention, '_cudnn_takes', lambda query, device: True)
-    nn.fused_attention(q, k, k)
-    nn.fused_attention(q, k, k, bias)
+    jax.eval_shape(nn.fused_attention, q, k, k)
+    jax.eval_shape(nn.fused_attention, q, k, k, bias)
     assert [call['implementation'] for call in calls] == ['xla', 'xla', 'cudnn', 'xla']
 
 
 def test_on_other_devices_what_jax_lacks_goes_by_chunks(calls: Any) -> None:
     q, k, v = qkv((2,), 6, 6, 2, 2)
-    nn.fused_attention(q, k, v)
-    nn.fused_attention(q, k, k, dropout_rate=0.5, dropout_rng=KEY)
-    nn.fused_attention(q, k, k, precision='highest')
-    nn.fused_attention(*(x[None] for x in (q, k, k)))
+    for arrays, options in (
+        ((q, k, v), {}),
+        ((q, k, k), {'dropout_rate': 0.5, 'dropout_rng': KEY}),
+        ((q, k, k), {'precision': 'highest'}),
+        ((q[None], k[None], k[None]), {}),
+    ):
+        y = jax.eval_shape(functools.partial(nn.fused_attention, **options), *arrays)
+        assert y.shape == (*arrays[0].shape[:-1], arrays[2].shape[-1])
     assert calls == []
 
 

@@ -125,11 +125,11 @@ def _tile(tiling: Tiling, inputs: Inputs, query: Array, i: Any, j: Any) -> _Tile
         allowed = part(inputs.mask) != 0
         logits = jnp.where(allowed, logits, jnp.finfo(logits.dtype).min)
     column = j * columns + lax.iota(np.int32, columns)
+    if inputs.key.shape[-2] != tiling.n_keys:
+        logits = jnp.where(column < tiling.n_keys, logits, -np.inf)
     if tiling.causal:
         row = i * rows + lax.iota(np.int32, rows)
         logits = jnp.where(column <= row[:, None], logits, -np.inf)
-    elif inputs.key.shape[-2] != tiling.n_keys:
-        logits = jnp.where(column < tiling.n_keys, logits, -np.inf)
     factor = None
     if tiling.rate:
         shape = logits.shape
