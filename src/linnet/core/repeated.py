@@ -51,16 +51,24 @@ def repeated(static: int) -> Callable[[F], F]:
             if not _compat.is_staging() or not _hashes(options):
                 return fn(*args)
             arrays, types = args[:split], tuple(map(type, options))
-            if all(isinstance(x, _INLINED) for x in arrays):
-                return programs.put(options, types, arrays)
-            return replay(options, types, *arrays)
+            avals = tuple([x.aval if isinstance(x, _compat.Tracer) else _aval(x) for x in arrays])
+            if _other in avals:
+                return replay(options, types, *arrays)
+            return programs.put(options, types, arrays, avals)
 
         return call  # type: ignore[return-value]
 
     return decorate
 
 
-_INLINED = (jax.Array, np.uint32, type(None))
+_other = object()
+
+
+def _aval(x: Any) -> Any:
+    """What stands for the shape of an array, or for what is absent; ``_other`` for other things."""
+    if x is None or type(x) is np.uint32:
+        return type(x)
+    return jax.typeof(x) if isinstance(x, jax.Array) else _other
 
 
 class _Programs:
@@ -76,9 +84,8 @@ class _Programs:
         self._replay = replay
         self._known: dict[Any, Program] = {}
 
-    def put(self, options: Any, types: Any, arrays: tuple[Any, ...]) -> Any:
+    def put(self, options: Any, types: Any, arrays: tuple[Any, ...], avals: Any) -> Any:
         """Puts the operations into the program that is being traced; returns their results."""
-        avals = tuple(None if x is None else jax.typeof(x) for x in arrays)
         key = options, types, avals, _compat.trace_context()
         program = self._known.get(key)
         if program is None:
