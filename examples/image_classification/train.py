@@ -115,7 +115,7 @@ def run(settings: DigitSettings) -> dict[str, float]:
     confusion = Confusion.of(held_out['label'], found.argmax(-1), CLASSES)
     report.add(figures, confusion=confusion, samples=samples)
     save_safetensors(settings.out / 'best.safetensors', best)
-    print(*(f'  {sample.caption}' for sample in samples if not sample.right), sep='\n')
+    print(''.join(f'  {sample.caption}\n' for sample in samples if not sample.right), end='')
     print(f'held-out accuracy  {accuracy:.4f} on {len(found)} digits')
     print(f'training time      {seconds:.1f} s for {settings.steps} steps')
     print(f'report             {report.path}')
