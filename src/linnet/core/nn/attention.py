@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import logsumexp
@@ -20,6 +19,7 @@ from linnet.core.nn.linear import default_kernel_init, dense_general
 from linnet.core.scope import Scope
 from linnet.errors.layers import InputShapeError, InvalidOptionError
 from linnet.linen import initializers
+from linnet.linen._dropout_masks import draw
 from linnet.linen.masks import combine_masks
 from linnet.typing import Array, Dtype, Initializer, PrecisionLike
 
@@ -99,8 +99,8 @@ def dot_product_attention(
         shape = weights.shape
         if broadcast_dropout:
             shape = (1,) * len(batch) + shape[len(batch) :]
-        keep = jax.random.bernoulli(rng, 1.0 - dropout_rate, shape)
-        weights = weights * (keep.astype(dtype) / jnp.asarray(1.0 - dropout_rate, dtype))
+        kept, keep = draw(rng, dropout_rate, shape)
+        weights = weights * (kept.astype(dtype) / jnp.asarray(keep, dtype))
     contraction = (keys, tuple(range(len(batch) + 1, value.ndim)))
     y = lax.dot_general(weights, value, (contraction, (b, b)), precision=precision)
     return y.transpose([order.index(i) for i in range(y.ndim)])
