@@ -177,7 +177,9 @@ def _is_unrolled(base: Any) -> bool:
 @jax.jit
 def _hashed(words: Any, data: Any) -> Any:
     """The words ``[2]`` of ``jax.random.fold_in``."""
-    return jax.numpy.stack(threefry(words[0], words[1], jax.numpy.zeros_like(data), data))
+    hashed = threefry(words[0], words[1], jax.numpy.zeros_like(data), data)
+    # As a loop would, the barrier keeps the hash apart from what uses it.
+    return jax.numpy.stack(jax.lax.optimization_barrier(hashed))
 
 
 class _Request(Operation):
