@@ -131,6 +131,9 @@ class Proof:
             if base.__module__ != 'builtins' and not _is_trusted(base.__module__):
                 for name, value in vars(base).items():
                     self._add_member(base, name, value)
+                for field in vars(base).get('__dataclass_fields__', {}).values():
+                    if field.default_factory is not dataclasses.MISSING:
+                        self.add(field.default_factory)
 
     def _add_member(self, cls: type, name: str, value: Any) -> None:
         """What a class of the user's has under a name."""
@@ -139,9 +142,6 @@ class Proof:
         if name in _OWN_BEHAVIOUR:
             _require(_is_generated(value))
             return
-        field = cls.__dict__.get('__dataclass_fields__', {}).get(name)
-        if field is not None and field.default_factory is not dataclasses.MISSING:
-            self.add(field.default_factory)
         self._names.append((vars(cls), name, value))
         self.add(getattr(value, 'wrapped', value))
 
@@ -166,16 +166,16 @@ class Proof:
             self.add(value)
 
     def _add_name(self, fn: types.FunctionType, name: str, attribute: str | None) -> None:
-        spaces: tuple[Any, ...] = (fn.__globals__,)
         if name not in fn.__globals__:
             _require(name in _BUILTINS)
             return
         value = fn.__globals__[name]
-        self._names.append((*spaces, name, value))
+        self._names.append((fn.__globals__, name, value))
         if isinstance(value, types.ModuleType) and not _is_trusted(value.__name__):
-            _require(attribute is not None and attribute in vars(value))
-            self._names.append((vars(value), attribute, vars(value)[attribute]))  # type: ignore[arg-type,index]
-            value = vars(value)[attribute]  # type: ignore[index]
+            attributes = vars(value)
+            _require(attribute in attributes)
+            value = attributes[str(attribute)]
+            self._names.append((attributes, str(attribute), value))
         self.add(value)
 
 
