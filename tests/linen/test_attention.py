@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from typing import Any
 
 import jax
@@ -177,6 +178,15 @@ def test_an_additive_mask_is_warned_of(jit: bool) -> None:
     np.testing.assert_allclose(
         y, nn.dot_product_attention(Q, KV[:, 3:], KV[:, 3:]), rtol=1e-5, atol=1e-6
     )
+
+
+def test_a_mask_on_an_accelerator_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    mask = -jnp.ones((3, 5))
+    away = [types.SimpleNamespace(platform='gpu')]
+    monkeypatch.setattr(type(mask), 'devices', lambda self: away)
+    nn.dot_product_attention(Q, KV, KV, mask=mask)
+    with pytest.warns(SharpBitWarning, match='with negative'):
+        nn.dot_product_attention(Q, KV, KV, mask=np.asarray(mask))
 
 
 def test_a_row_of_minus_infinity_is_warned_of() -> None:
