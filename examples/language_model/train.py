@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from linnet.train import Forward, HtmlReport, Mean, Sample, Settings, Trainer, command, setting
+from linnet.train import Checkpoints, Forward, HtmlReport, Mean, Settings, Trainer, command, setting
+from linnet.train.report import Sample
 from model import LanguageModel, write
 from text import Corpus, baselines, batches, read_corpus, shuffled, windows
 
@@ -34,7 +35,7 @@ class TextSettings(Settings):
     prompt: str = setting('A function ', 'what the samples go on from')
     temperature: float = setting(0.7, 'of samples; 0 for the likeliest character')
     top_k: int = setting(10, 'draw from so many likeliest characters')
-    every: int = setting(250, 'steps between evaluations, with a sample each')
+    every: int = setting(250, 'steps between evaluations and checkpoints')
 
 
 def loss(net: Forward, rows: jax.Array) -> Mean:
@@ -74,7 +75,7 @@ def run(settings: TextSettings) -> dict[str, float]:
         seed=settings.seed,
         log_every=settings.every,
         hooks=[show],
-        checkpoints=str(settings.checkpoints),
+        checkpoints=Checkpoints(settings.checkpoints, every=settings.every),
         report=report,
     )
     trainer.fit(
@@ -88,8 +89,7 @@ def run(settings: TextSettings) -> dict[str, float]:
     texts = [sample(trainer, settings, corpus, number) for number in range(3)]
     report.add(found, samples=[Sample(text, 'written by the network') for text in texts])
     print('', *texts, f'bits of {len(corpus.held_out):,} held-out characters', sep='\n---\n')
-    for name, value in found.items():
-        print(f'{name:12} {value:.3f}')
+    print(*(f'{name:12} {bits:.3f}' for name, bits in found.items()), sep='\n')
     return found
 
 
