@@ -1,6 +1,6 @@
 """What the Trainer's loop costs, beside a loop written by hand around a jitted step.
 
-    python -m benchmarks.trainer [--steps 1000] [--rounds 5] [--width 256]
+    python -m benchmarks.trainer [--steps 1000] [--rounds 5] [--width 384]
 
 Both train the same network with the same optimiser on the same batches, donate the state, keep the
 sums of loss and accuracy on the device, and fetch their means every 50 steps. With 10 steps in one
@@ -188,7 +188,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or '').partition('\n')[0])
     parser.add_argument('--steps', type=int, default=1000, help='of a run, a multiple of 50')
     parser.add_argument('--rounds', type=int, default=7, help='how often each loop runs')
-    parser.add_argument('--width', type=int, default=256, help='of the hidden layers')
+    parser.add_argument('--width', type=int, default=384, help='of the hidden layers')
     parser.add_argument('--name', help='of the file of results; nothing is written if it is empty')
     options = parser.parse_args(arguments)
     if options.steps < EVERY or options.steps % EVERY:
