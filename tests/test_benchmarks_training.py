@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import jax
 import pytest
 
 from benchmarks import _processes, examples, sst2, trainer
@@ -20,10 +19,9 @@ def test_the_losses_of_a_run_on_sentences_are_those_of_the_oracle(monkeypatch, t
     sst2.main('--rounds 1 --steps 20 --width 8 --batch 16 --name short'.split())
     found = json.loads((tmp_path / 'short.json').read_text())
     assert found['steps'] == 20
-    if jax.__version_info__ >= (0, 12):
+    if jax.__version_info__ >= (0, 12):  # before, XLA adds in another order in the two loops
         assert found['losses']['linnet'] == found['losses']['flax']
         assert found['steps equal to the bit, from the first'] == 20
-    # Before, XLA adds in another order where masks of dropout are not drawn in JAX's loop.
     assert found['largest relative difference'] < 1e-6
     assert len(set(found['losses']['linnet'])) == 20
     assert f'ratio {found["ratio"]:.3f}' in capsys.readouterr().out

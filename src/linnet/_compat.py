@@ -39,6 +39,9 @@ inline_early: Any = getattr(getattr(jax, 'Inline', None), 'JAX_EARLY', True)
 knows_initialisers = (0, 10) <= jax.__version_info__[:2] <= (0, 12)
 """Whether the order in which JAX's initialisers compute was compared, bit for bit."""
 
+adds_alike = jax.__version_info__ >= (0, 12)
+"""Whether XLA adds in the same order beside a hash whose rounds are unrolled."""
+
 normal_scales_first = hasattr(_initializers, '_scaled_normal')
 """Whether ``initializers.normal`` multiplies by the deviation before it draws."""
 debug_effect = _debugging.debug_effect  # what `jax.debug.callback` marks programs with

@@ -9,7 +9,7 @@ import pytest
 
 import linnet.linen as nn
 from linnet import _compat
-from linnet.core import rng
+from linnet.core import materialize
 from linnet.core.repeated import repeated
 
 
@@ -130,8 +130,10 @@ def test_a_key_that_fills_nothing_is_counted_and_not_folded(bias_init, monkeypat
             bias = self.param('bias', bias_init, (2, 3))
             return bias, self.param('kernel', nn.initializers.normal(), (2, 3))
 
-    key, folded, fold_in = jax.random.key(0), [], rng.fold_in
-    monkeypatch.setattr(rng, 'fold_in', lambda *args: [folded.append(args), fold_in(*args)][1])
+    key, folded, fold_in = jax.random.key(0), [], materialize._folded_in_a_loop
+    monkeypatch.setattr(
+        materialize, '_folded_in_a_loop', lambda *args: [folded.append(args), fold_in(*args)][1]
+    )
     made = jax.jit(Layer().init)(key)
     assert len(folded) == 1
     monkeypatch.setattr(_compat, 'is_staging', lambda: False)

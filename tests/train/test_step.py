@@ -103,10 +103,7 @@ def test_numbers_are_those_of_a_loop_written_by_hand(trained):
     state = trained[1]
     theirs = params, stats, opt_state
     ours = state.params, state.collections['batch_stats'], state.opt_state
-    # Before, XLA adds in another order where masks of dropout are not drawn in JAX's loop; and of
-    # the gradient of a bias before a normalisation, mere rounding errors, Adam makes a lot.
-    if jax.__version_info__ >= (0, 12):
-        assert_same(theirs, ours)
+    assert_same(theirs, ours)
 
 
 def test_metrics_are_totals_and_counts(trained):

@@ -154,6 +154,7 @@ class Call:
         draws: keys that were drawn.
         read: variables that were read, as collection and path.
         written: collections that were written.
+        carried: those of them that a loop inside of the call hands on.
         lines: for each module's path, the user's line that called it first.
         notes: what rules remember while it lasts.
         differentiated: whether a gradient was taken of it.
@@ -174,6 +175,7 @@ class Call:
         self.draws: list[Draw] = []
         self.read: set[tuple[str, Path]] = set()
         self.written: set[str] = set()
+        self.carried: set[str] = set()
         self.lines: dict[str, Line] = {}
         self.notes: dict[str, Any] = {}
         self.first_draws: dict[str, tuple[str, Line]] = {}
@@ -333,11 +335,17 @@ class WatchedScope(Scope):
         """Writes a variable, and tells of it."""
         super().put_variable(col, name, value)
         self.call.written.add(col)
+        boundary = self.root.boundary
+        if boundary is not None and boundary.name in _LOOPS and not boundary.slices(col):
+            self.call.carried.add(col)
 
     def variables(self) -> Any:
         """Reads all variables from here downwards."""
         self.call.read.update((col, self.path) for col in self.root._parts)
         return super().variables()
+
+
+_LOOPS = ('nn.scan', 'nn.while_loop')
 
 
 def _shared_by(boundary: Any, key: Any) -> str:

@@ -101,7 +101,8 @@ class State(Rule):
                 self._read.add((call.name, col))
             self._unread.setdefault((call.name, col), call.line)
         for col, before in call.notes.get('before', {}).items():
-            if col in call.written:
+            # A loop that decodes a text has used the cache up when it ends; statistics it has not.
+            if col in call.written and (col not in call.carried or col == 'batch_stats'):
                 after = fingerprint(call.root._parts[col])
                 call.ask(jnp.stack([before, after]), self._receiver(call, col))
 

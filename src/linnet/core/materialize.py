@@ -164,11 +164,18 @@ def _folded(base: Any, digest: np.uint32) -> Any:
     return jax.random.wrap_key_data(words, impl='threefry2x32')
 
 
+@repeated(static=0)
+def _folded_in_a_loop(base: Any, digest: Any) -> Any:
+    """For keys of parameters, which are drawn once: their program shall compile fast."""
+    return jax.random.fold_in(base, digest)
+
+
 def _is_unrolled(base: Any) -> bool:
     """Tells whether JAX would hash in a loop, which takes as long as a small layer."""
     return (
         jax.numpy.issubdtype(base.dtype, jax.dtypes.prng_key)
         and str(jax.random.key_impl(base)) == 'threefry2x32'
+        and _compat.adds_alike
         and not jax.config.jax_debug_key_reuse
         and jax.default_backend() == 'cpu'
     )
@@ -238,7 +245,8 @@ def initial_value(init_fn: Callable[..., Any], key: Any, *args: Any, **kwargs: A
     if closure and closure[0] in _init_kinds.WITHOUT_KEY:
         return _filled(_Recipe(closure, init_fn), args)
     if hasattr(key, 'as_jax_rng') and not hasattr(init_fn, 'static_arguments'):
-        key = key.as_jax_rng()
+        deferring = _deferred.is_deferring()
+        key = key.as_jax_rng() if deferring else key.as_jax_rng(_folded_in_a_loop)
     if type(key) is DeferredArray and type(key.operation) is _Fold:
         request = _request(init_fn, key.operation, args, kwargs)
         if request is not None:

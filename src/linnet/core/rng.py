@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -34,9 +34,9 @@ class LazyRng(struct.PyTreeNode):
     rng: PRNGKey
     suffix: tuple[PRNGFoldable, ...] = struct.field(pytree_node=False)
 
-    def as_jax_rng(self) -> PRNGKey:
-        """The key: the suffix folded into the base."""
-        return fold(self.rng, self.suffix)
+    def as_jax_rng(self, fold_in: Callable[..., PRNGKey] = fold_in) -> PRNGKey:
+        """The key: the suffix folded into the base, as ``fold_in`` does it."""
+        return fold(self.rng, self.suffix, fold_in)
 
     @staticmethod
     def create(rng: LazyRng | PRNGKey, *suffix: PRNGFoldable) -> LazyRng:
@@ -91,7 +91,11 @@ class Counts:
             self.at(path).update(counts)
 
 
-def fold(base: PRNGKey, path: tuple[PRNGFoldable, ...]) -> PRNGKey:
+def fold(
+    base: PRNGKey,
+    path: tuple[PRNGFoldable, ...],
+    fold_in: Callable[..., PRNGKey] = fold_in,
+) -> PRNGKey:
     """Folds a path of strings and ints into a key; an empty path leaves the key as it is."""
     if not path:
         return base

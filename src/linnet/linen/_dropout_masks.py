@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from linnet import _compat
 from linnet.configurations import config
 from linnet.core._init_table import threefry
 from linnet.typing import Array, Shape
@@ -67,6 +68,7 @@ def _is_usual(keep: Any, shape: Shape) -> bool:
     return (
         jnp.result_type(keep) == np.float32
         and math.prod(shape) < 2**32
+        and _compat.adds_alike
         and jax.config.jax_threefry_partitionable
         and not jax.config.jax_debug_key_reuse
         and jax.default_backend() == 'cpu'  # others have kernels of their own, or hash in no time
