@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import jax
 import pytest
 
 from benchmarks import _processes, examples, sst2, trainer
