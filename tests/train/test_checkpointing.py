@@ -183,6 +183,17 @@ def test_a_run_goes_on_where_it_stood(tmp_path):
     assert_same(second.best_variables, whole.best_variables)
 
 
+def test_what_a_run_notes_while_a_checkpoint_is_written_is_not_in_it(tmp_path):
+    run = trainer(tmp_path)
+    run.fit(batches(), steps=2)
+    about = {'history': [{'step': step} for step in range(20_000)]}
+    checkpoints = Checkpoints(tmp_path / 'others')
+    checkpoints.save(run.state, about)
+    about['history'].append({'step': -1})
+    checkpoints.wait()
+    assert len(checkpoints.restore(run.state).about['history']) == 20_000
+
+
 def test_a_finished_run_is_not_begun_anew(tmp_path):
     trainer(tmp_path).fit(batches(), epochs=2, valid=batches())
     again = trainer(tmp_path)

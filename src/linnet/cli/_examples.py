@@ -15,8 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from linnet.errors._suggest import did_you_mean, listing, sentences
-
 PACKAGE = Path(__file__).resolve().parents[1]
 PLACES = (PACKAGE / 'examples', PACKAGE.parents[1] / 'examples')
 INSTALL = "pip install 'linnet[examples]'"
@@ -47,6 +45,8 @@ def find(name: str) -> Path:
     path = path / 'train.py' if path.is_dir() else path
     if path.is_file():
         return path
+    from linnet.errors._suggest import did_you_mean, listing, sentences  # which import JAX
+
     raise ProgramError(
         sentences(
             f'there is no example {name!r}, and no such folder or file.',

@@ -134,7 +134,8 @@ class Checkpoints:
         arrays = jax.tree.map(jnp.copy, arrays)  # those of the state may be donated meanwhile
         table = {path: _describe(array) for path, array in arrays.items()}
         arrays = {path: array for path, array in arrays.items() if array.size}  # none are empty
-        about = {**about, 'arrays': table}
+        # A copy, since Orbax writes it while the run goes on.
+        about = json.loads(json.dumps({**about, 'arrays': table}))
         args = ocp.args.Composite(
             arrays=ocp.args.StandardSave(arrays),
             about=ocp.args.JsonSave({**about, 'checksum': _checksum(about)}),
