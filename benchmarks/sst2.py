@@ -219,7 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, seconds in found['seconds'].items():
         print(f'{name}: {medians[name]:.2f} s to the end of the last step, of {sorted(seconds)}')
     print(f'ratio {ratio:.3f}, of {sorted(round(r, 3) for r in ratios)}; wanted: at most {GOAL}')
-    about = _machine.about(f'python -m benchmarks.sst2 {" ".join(arguments or sys.argv[1:])}')
+    given = ' '.join(arguments or sys.argv[1:]).replace(str(options.data), 'FOLDER')
+    about = _machine.about(f'python -m benchmarks.sst2 {given}')
     about['load'] = [*load, os.getloadavg()]
     print(_machine.title(about))
     if options.name != '':

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -193,6 +194,6 @@ def write_plot(figures: Figures, title: str, path: Path) -> None:
     axes.axvline(1, color='grey', linewidth=0.8)
     axes.invert_yaxis()
     axes.set_xlabel('time as a multiple of hand-written JAX')
-    axes.set_title(title, fontsize=9)
+    axes.set_title(textwrap.fill(title, 95), fontsize=8)
     axes.legend(fontsize=8)
     page.savefig(path, dpi=110)
