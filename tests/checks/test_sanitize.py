@@ -283,3 +283,22 @@ def test_what_is_empty_or_no_array_is_passed_by():
         nn.Embed(1, 2).apply({'params': {'embedding': jnp.ones((1, 2))}}, jnp.array([7]))
         Odd().bind(variables).variables  # noqa: B018
     assert report.codes == [], report.table()
+
+
+def test_a_donated_array_that_is_read_is_named():
+    step = jax.jit(lambda state: jax.tree.map(lambda x: x + 1, state), donate_argnums=0)
+    state = {'params': {'bias': jnp.ones(2), 'kernel': jnp.ones((3, 2))}}
+    step(state)
+    with pytest.raises(RuntimeError, match='deleted'), sanitize(show=False) as report:
+        state['params']['kernel'].sum()
+    (found,) = report.findings
+    assert found.code == 'LN845'
+    assert found.line[0] == __file__
+    assert "state['params']['kernel'] was read" in found.finding.what
+    assert found.finding.mend.startswith('state = step(...)')
+
+
+def test_other_errors_are_left_alone():
+    with pytest.raises(RuntimeError), sanitize(show=False) as report:
+        raise RuntimeError('another one')
+    assert not report

@@ -45,6 +45,9 @@ class Rule:
     def end(self, call: Call) -> None:
         """A call of ``apply`` or ``init`` ends; values asked for now are the last."""
 
+    def failed(self, error: BaseException) -> None:
+        """The program ended with an error."""
+
     def finish(self) -> None:
         """The program ended: what can only be judged from the whole is judged."""
 

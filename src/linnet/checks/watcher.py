@@ -20,6 +20,7 @@ import jax
 from linnet import sharp_bits
 from linnet.checks.calls import Call, Draw, Outside, WatchedScope
 from linnet.checks.compilation import Compilation
+from linnet.checks.donation import Donation
 from linnet.checks.gradients import Gradients
 from linnet.checks.numbers import Numbers
 from linnet.checks.randomness import Randomness
@@ -35,7 +36,15 @@ from linnet.linen.module.context import context
 _in_programs = jax.make_user_context(None)
 _numbers = itertools.count(1)
 
-RULES: tuple[type[Rule], ...] = (Randomness, State, Gradients, Numbers, Transforms, Compilation)
+RULES: tuple[type[Rule], ...] = (
+    Randomness,
+    State,
+    Gradients,
+    Numbers,
+    Transforms,
+    Donation,
+    Compilation,
+)
 
 
 class Watcher:
@@ -76,12 +85,18 @@ class Watcher:
         context.observers = observers
 
     def stop(self) -> None:
-        """Ends watching, when all that runs has ended, and judges the whole."""
+        """Ends watching, when all that runs has ended, and judges the whole.
+
+        An error that is being handled is what ended the program.
+        """
+        error = sys.exception()
         jax.effects_barrier()
         self._around.close()
         with self._lock:
             self._active = False
             for rule in self._rules:
+                if error is not None:
+                    rule.failed(error)
                 rule.finish()
 
     @contextlib.contextmanager

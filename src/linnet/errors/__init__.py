@@ -85,6 +85,7 @@ from linnet.errors.modules import (
 from linnet.errors.pages import codes, explain
 from linnet.errors.program_findings import (
     AdditiveMaskFinding,
+    DonatedArrayFinding,
     EqualParametersFinding,
     IdRangeFinding,
     LeakedTracerFinding,
@@ -200,6 +201,7 @@ __all__ = [
     'DescriptorAttributeError',
     'DeviceBatchError',
     'DictTypeError',
+    'DonatedArrayFinding',
     'DroppedUpdatesFinding',
     'EmptyDataError',
     'EqualMembersWarning',

@@ -69,6 +69,28 @@ class LeakedTracerFinding(Finding):
     title = 'a leaked tracer'
 
 
+class DonatedArrayFinding(Finding):
+    """An array is read after a step that was given its memory to reuse.
+
+    Wrong::
+
+        step = jax.jit(update, donate_argnums=0)
+        new = step(state)
+        print(state.params)
+
+    Right::
+
+        step = jax.jit(update, donate_argnums=0)
+        state = step(state)
+        print(state.params)
+
+    Reason: a donated argument is gone when the step begins. What it returns takes its place.
+    """
+
+    code = 'LN845'
+    title = 'a donated array that is read'
+
+
 class StaleParametersFinding(Finding):
     """A compiled function closes over parameters, and still uses the old ones.
 
