@@ -83,7 +83,7 @@ PAGE = {
         linnet.checks.report linnet.checks.values linnet.checks.effects linnet.checks.calls
         linnet.checks.rules linnet.checks.compilation linnet.checks.gradients
         linnet.checks.numbers linnet.checks.randomness linnet.checks.state
-        linnet.checks.transforms linnet.checks.donation
+        linnet.checks.transforms linnet.checks.failures
         linnet.checks.watcher linnet.checks.process linnet.checks
         linnet.training linnet.training.train_state
         linnet.training._checkpoint_files linnet.training._process_arrays

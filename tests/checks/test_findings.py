@@ -27,6 +27,7 @@ CODES = {
     program_findings.LeakedTracerFinding: 'LN843',
     program_findings.StaleParametersFinding: 'LN844',
     program_findings.DonatedArrayFinding: 'LN845',
+    program_findings.ReturnedPairFinding: 'LN846',
     program_findings.ManyShapesFinding: 'LN851',
     program_findings.RepeatedCompilationFinding: 'LN852',
     program_findings.NonfiniteOutputFinding: 'LN861',

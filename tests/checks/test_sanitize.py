@@ -298,7 +298,24 @@ def test_a_donated_array_that_is_read_is_named():
     assert found.finding.mend.startswith('state = step(...)')
 
 
-def test_other_errors_are_left_alone():
-    with pytest.raises(RuntimeError), sanitize(show=False) as report:
-        raise RuntimeError('another one')
+def test_the_pair_of_apply_is_named_where_it_is_used_as_the_output():
+    with pytest.raises(TypeError, match='tuple'), sanitize(show=False) as report:
+        use_as_the_output()
+    (found,) = report.findings
+    assert found.code == 'LN846'
+    assert found.line[0] == __file__
+    assert found.finding.what.startswith('logits is the tuple')
+    assert found.finding.mend == 'logits, updates = model.apply(..., mutable=[...])'
+
+
+def use_as_the_output():
+    layer = nn.Dense(3)
+    logits = layer.apply(layer.init(KEY, X), X, mutable=[])
+    return logits - 1.0
+
+
+@pytest.mark.parametrize('error', [RuntimeError('another one'), TypeError('no tuple of ours')])
+def test_other_errors_are_left_alone(error):
+    with pytest.raises(type(error)), sanitize(show=False) as report:
+        raise error
     assert not report

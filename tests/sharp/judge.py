@@ -26,7 +26,7 @@ TABLE = ROOT / 'docs' / 'sharp_bits_table.md'
 
 # Programs of the shared folder that correct ones look like while they are traced: the sanitizer
 # watches their values. And one that is only about time.
-BY_THE_SANITIZER = {'003', '007', '019', '025', '093', '105', '111', '113'}
+BY_THE_SANITIZER = {'003', '007', '019', '025', '035', '093', '105', '111', '113'}
 ABOUT_TIME = {'115', '117'}
 
 

@@ -26,10 +26,8 @@ from tests.sharp.judge import (
 )
 
 # What no library can tell, with the reason.
-BEYOND = {
-    '035': 'the pair that apply returns is a tuple, whatever is done with it',
-}
 SAID_BY_THE_SANITIZER = {
+    '035': 'Python raises an error about a tuple; the sanitizer names the pair of apply (LN846)',
     '105': 'JAX raises an error without a name; the sanitizer names the array and the mend (LN845)',
 }
 ROWS: dict[str, str] = {}
@@ -66,9 +64,7 @@ def test_the_head_of_a_program(path: Path) -> None:
 @shared
 def test_a_pitfall_of_the_shared_folder(path: Path) -> None:
     outcome = run(path)
-    if path.name[:3] in BEYOND:
-        assert outcome.kind == 'cryptic'
-    elif head(path, 'Want') == 'fast':
+    if head(path, 'Want') == 'fast':
         assert outcome.kind == 'works'
         ROWS[path.name[:3]] = row(path, outcome)
     else:
@@ -92,9 +88,7 @@ def document() -> str:
     rows = dict(ROWS)
     for path in programs(SHARED):
         number = path.name[:3]
-        if number in BEYOND:
-            rows[number] = f'| {number} | {title(path)} | stays | {BEYOND[number]} |'
-        elif number in BY_THE_SANITIZER:
+        if number in BY_THE_SANITIZER:
             said = 'correct programs look the same while they are traced'
             said = SAID_BY_THE_SANITIZER.get(number, said)
             rows[number] = f'| {number} | {title(path)} | sanitizer | {said} |'

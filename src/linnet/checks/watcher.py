@@ -20,7 +20,7 @@ import jax
 from linnet import sharp_bits
 from linnet.checks.calls import Call, Draw, Outside, WatchedScope
 from linnet.checks.compilation import Compilation
-from linnet.checks.donation import Donation
+from linnet.checks.failures import Failures
 from linnet.checks.gradients import Gradients
 from linnet.checks.numbers import Numbers
 from linnet.checks.randomness import Randomness
@@ -42,7 +42,7 @@ RULES: tuple[type[Rule], ...] = (
     Gradients,
     Numbers,
     Transforms,
-    Donation,
+    Failures,
     Compilation,
 )
 

@@ -91,6 +91,26 @@ class DonatedArrayFinding(Finding):
     title = 'a donated array that is read'
 
 
+class ReturnedPairFinding(Finding):
+    """What ``apply`` returned with ``mutable`` is a pair, and is used as the output.
+
+    Wrong::
+
+        y = model.apply(variables, x, mutable=['batch_stats'])
+        loss = (y - 1.0).mean()
+
+    Right::
+
+        y, updates = model.apply(variables, x, mutable=['batch_stats'])
+        loss = (y - 1.0).mean()
+
+    Reason: with ``mutable`` given, even empty, ``apply`` returns the output and the variables.
+    """
+
+    code = 'LN846'
+    title = 'a pair of apply, used as the output'
+
+
 class StaleParametersFinding(Finding):
     """A compiled function closes over parameters, and still uses the old ones.
 
