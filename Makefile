@@ -48,8 +48,10 @@ coverage: $(VENV)/.test  ## Run all tests and fail where they cover too little o
 	@$(RUN) -m tests.coverage_gate .cache/coverage.json
 
 layer-table: export CI = 1
+# What is observed is not reused, so the tests of reuse are left out.
 layer-table: $(VENV)/.test  ## Write docs/layers.md: how many cases the tests run of each layer
-	@$(RUN) -m pytest -q -n 2 tests/linen tests/parity --layer-table=docs/layers.md $(ARGS)
+	@$(RUN) -m pytest -q -n 2 tests/linen tests/parity --layer-table=docs/layers.md $(ARGS) \
+	    --ignore=tests/linen/test_reuse.py --ignore=tests/parity/test_reuse_models.py
 
 lint: $(VENV)/.lint  ## Check style and format
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
