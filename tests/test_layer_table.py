@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests import layer_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,3 +95,8 @@ def test_what_is_counted(tmp_path: Path) -> None:
 
 def test_the_page_lists_every_layer() -> None:
     assert list(PAGE) == layer_table.LAYERS
+
+
+@pytest.mark.parametrize('kind', layer_table.KINDS)
+def test_no_layer_is_without_cases(kind: str) -> None:
+    assert [name for name in PAGE if not PAGE[name][kind]] == []
