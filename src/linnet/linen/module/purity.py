@@ -84,9 +84,9 @@ class Proof:
         if isinstance(value, _PLAIN) or id(value) in self._seen:
             return
         self._seen.add(id(value))
-        _require(not isinstance(value, ModuleBase))
+        require(not isinstance(value, ModuleBase))
         if isinstance(value, types.ModuleType):
-            _require(_is_trusted(value.__name__) and value is not np.random)
+            require(_is_trusted(value.__name__) and value is not np.random)
         elif isinstance(value, type):
             self._add_class(value)
         elif isinstance(value, types.MethodType):
@@ -110,7 +110,7 @@ class Proof:
             identity(value)
 
     def _add_dataclass(self, value: Any) -> None:
-        _require(_is_frozen(value))
+        require(_is_frozen(value))
         self.add(type(value))
         for field in dataclasses.fields(value):
             self.add(getattr(value, field.name))
@@ -119,10 +119,10 @@ class Proof:
         """An object that is called: of a trusted library, around a function perhaps."""
         if isinstance(value, (types.BuiltinFunctionType, np.ufunc)):
             owner = getattr(value, '__self__', None)  # a generator of random numbers, perhaps
-            _require(owner is None or isinstance(owner, types.ModuleType))
-            _require(_is_trusted(getattr(value, '__module__', None) or 'numpy'))
+            require(owner is None or isinstance(owner, types.ModuleType))
+            require(_is_trusted(getattr(value, '__module__', None) or 'numpy'))
             return
-        _require(_is_trusted(type(value).__module__))
+        require(_is_trusted(type(value).__module__))
         if not _is_trusted(getattr(value, '__module__', None) or ''):
             self.add(getattr(value, '__wrapped__', _missing))
 
@@ -140,7 +140,7 @@ class Proof:
         if name in _OF_CLASSES:
             return
         if name in _OWN_BEHAVIOUR:
-            _require(_is_generated(value))
+            require(_is_generated(value))
             return
         self._names.append((vars(cls), name, value))
         self.add(getattr(value, 'wrapped', value))
@@ -167,19 +167,20 @@ class Proof:
 
     def _add_name(self, fn: types.FunctionType, name: str, attribute: str | None) -> None:
         if name not in fn.__globals__:
-            _require(name in _BUILTINS)
+            require(name in _BUILTINS)
             return
         value = fn.__globals__[name]
         self._names.append((fn.__globals__, name, value))
         if isinstance(value, types.ModuleType) and not _is_trusted(value.__name__):
             attributes = vars(value)
-            _require(attribute in attributes)
+            require(attribute in attributes)
             value = attributes[str(attribute)]
             self._names.append((attributes, str(attribute), value))
         self.add(value)
 
 
-def _require(condition: bool) -> None:
+def require(condition: bool) -> None:
+    """Raises :class:`Unproved` unless a condition holds."""
     if not condition:
         raise Unproved
 
@@ -213,14 +214,14 @@ def _globals_of(code: types.CodeType) -> tuple[tuple[str, str | None], ...]:
     for before, now, after in zip(
         [None, *instructions], instructions, [*instructions[1:], None], strict=False
     ):
-        _require(now.opname not in _WRITES)
+        require(now.opname not in _WRITES)
         if now.opname in _ATTRIBUTES or now.opname == 'LOAD_SUPER_ATTR':
-            _require(now.argval not in _ABOUT_PLACES)
-            _require(now.argval != 'random' or (before is not None and before.argval == 'jax'))
+            require(now.argval not in _ABOUT_PLACES)
+            require(now.argval != 'random' or (before is not None and before.argval == 'jax'))
         elif now.opname == 'STORE_ATTR' and now.argval != 'value':  # which a variable has
-            _require(code.co_name == 'setup' and before is not None and _is_self(before, code))
+            require(code.co_name == 'setup' and before is not None and _is_self(before, code))
         elif now.opname == 'STORE_DEREF':
-            _require(now.argval not in code.co_freevars)
+            require(now.argval not in code.co_freevars)
         elif now.opname == 'LOAD_GLOBAL':
             attribute = after.argval if after is not None and after.opname in _ATTRIBUTES else None
             found.append((now.argval, attribute))
@@ -301,7 +302,7 @@ def _identity_of_code(value: Any) -> Any:
 
 def _parts_of(value: Any) -> Iterator[Any]:
     """The fields of a frozen dataclass."""
-    _require(_is_frozen(value))
+    require(_is_frozen(value))
     yield proof_of(type(value))
     for field in dataclasses.fields(value):
         yield identity(getattr(value, field.name))

@@ -28,7 +28,7 @@ from linnet.core.spmd import get_logical_axis_rules
 from linnet.core.watching import watching
 from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
-from linnet.linen.module.purity import Unproved, identity, proof_of
+from linnet.linen.module.purity import Unproved, identity, proof_of, require
 from linnet.linen.module.state import SetupState
 
 Draws = tuple[tuple[tuple[str, ...], str, int], ...]
@@ -84,7 +84,7 @@ class Meeting:
     """
 
     def __init__(self, fun: Any, module: Any, args: Any, kwargs: Any) -> None:
-        _require(_is_quiet(module))
+        require(_is_quiet(module))
         self.module, self.scope = module, module.scope
         self.leaves: list[Any] = []
         self.args, self.kwargs = args, kwargs
@@ -123,11 +123,6 @@ _ARRAY = object()
 """Stands for an array in a key."""
 
 
-def _require(condition: bool) -> None:
-    if not condition:
-        raise Unproved
-
-
 def _put_back(value: Any, arrays: Any) -> Any:
     if isinstance(value, jax.Array):
         return next(arrays)
@@ -141,7 +136,7 @@ def _shape_of(part: Any, leaves: list[Any]) -> Any:
     if isinstance(part, Mapping):
         return tuple((name, _shape_of(value, leaves)) for name, value in part.items())
     found, treedef = jax.tree_util.tree_flatten(part)
-    _require(all(isinstance(x, jax.Array) for x in found))
+    require(all(isinstance(x, jax.Array) for x in found))
     leaves.extend(found)
     return treedef
 
@@ -156,7 +151,7 @@ def _built(shape: Any, arrays: Any) -> Any:
 def _fields(module: Any) -> tuple[Any, ...]:
     """The values of a module's fields, and nothing else that the instance has."""
     names = module._plan.fields
-    _require(all(name in names or name in _OF_INSTANCES for name in module.__dict__))
+    require(all(name in names or name in _OF_INSTANCES for name in module.__dict__))
     return tuple(identity(getattr(module, name)) for name in names)
 
 
@@ -211,7 +206,7 @@ class _RecordedScope(Scope):
         """A key that is an input of the program."""
         lazy: Any = super().draw(name)
         recording = self.root.recording  # type: ignore[attr-defined]
-        _require(recording is not None and (lazy.rng, lazy.suffix) in recording.keys)
+        require(recording is not None and (lazy.rng, lazy.suffix) in recording.keys)
         return LazyRng(recording.keys.pop((lazy.rng, lazy.suffix)), ())
 
     def put_variable(self, col: str, name: str, value: Any) -> None:
@@ -232,7 +227,7 @@ class Known:
     """
 
     def __init__(self, meeting: Meeting, draws: Draws, bare: Run) -> None:
-        _require(not meeting.module._plan.has_setup or all(path for path, _, _ in draws))
+        require(not meeting.module._plan.has_setup or all(path for path, _, _ in draws))
         self.draws = draws
         self._at = len(meeting.scope.path)
         self.ledger = Ledger()
@@ -247,9 +242,9 @@ class Known:
         traced = jax.jit(pure).trace(meeting.leaves, bases)
         self.program = Program(traced)
         closed = traced.jaxpr
-        _require(not closed.effects)
-        _require(not any(isinstance(x, jax.core.Tracer) for x in closed.consts))
-        _require(not (self.ledger.shared or () in self.ledger.whole))
+        require(not closed.effects)
+        require(not any(isinstance(x, jax.core.Tracer) for x in closed.consts))
+        require(not (self.ledger.shared or () in self.ledger.whole))
 
     def _run(self, meeting: Meeting, leaves: Any, keys: Any, bare: Run) -> Any:
         """Runs the method in a scope of its own; returns its result and what it has written."""
@@ -258,10 +253,10 @@ class Known:
         root = self._root(meeting.scope, parts)
         root.recording = recording
         y = bare(binding.clone(meeting.module, parent=root), args, kwargs)
-        _require(_is_of_arrays(y) and not recording.keys)
+        require(_is_of_arrays(y) and not recording.keys)
         self.written = tuple(recording.written)
         values = [_value_at(root, *place) for place in self.written]
-        _require(all(map(_is_of_arrays, values)))
+        require(all(map(_is_of_arrays, values)))
         return y, values
 
     def _root(self, scope: Scope, parts: dict[str, Any]) -> Any:
