@@ -5,6 +5,7 @@ Each deviation has a reason, what the oracle raises, and a check that what ours 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -261,6 +262,39 @@ for _name in ('remat', 'jit', 'fold_rngs'):
 
     _above.__name__ = f'compact_above_{_name}'
     works(_below, 'the order of two decorators of one method does not matter')(_above)
+
+
+def _lifted_twice(nn: Any, outer: str, inner: str, sets_up: bool) -> Any:
+    class SetUp(nn.Module):
+        def setup(self):
+            self.scale = self.param('scale', numbers, (4,))
+
+        def __call__(self, x):
+            return x * self.scale
+
+    class Compact(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return x * self.param('scale', numbers, (4,))
+
+    body = SetUp if sets_up else Compact
+    if inner == 'remat_scan':
+        lifted = nn.remat_scan(body, lengths=(2, 1))
+    else:
+        lifted = nn.vmap(body, {'params': 0}, {'params': True}, in_axes=None, axis_size=2)
+    return getattr(nn, outer)(lifted)()
+
+
+for _outer, _inner in itertools.product(('jit', 'fold_rngs'), ('vmap', 'remat_scan')):
+
+    def _set_up(lib: Library, outer: str = _outer, inner: str = _inner) -> Any:
+        return run(_lifted_twice(lib.nn, outer, inner, sets_up=True), X)
+
+    def _compact(lib: Library, outer: str = _outer, inner: str = _inner) -> Any:
+        return run(_lifted_twice(lib.nn, outer, inner, sets_up=False), X)
+
+    _set_up.__name__ = f'setup_under_{_outer}_of_{_inner}'
+    works(_compact, 'setup belongs into the innermost transform, as a compact method does')(_set_up)
 
 
 @pytest.mark.parametrize('name', WORKS)

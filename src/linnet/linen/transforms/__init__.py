@@ -17,9 +17,9 @@ from linnet.linen.transforms.batch import vmap as vmap
 from linnet.linen.transforms.control import cond as cond
 from linnet.linen.transforms.control import switch as switch
 from linnet.linen.transforms.control import while_loop as while_loop
-from linnet.linen.transforms.methods import TransformTarget as TransformTarget
 from linnet.linen.transforms.methods import fork_rngs as fork_rngs
 from linnet.linen.transforms.own import HashableProxy as _HashableProxy  # noqa: F401
+from linnet.linen.transforms.own import TransformTarget as TransformTarget
 from linnet.linen.transforms.own import decorator_lift_transform as decorator_lift_transform
 from linnet.linen.transforms.own import (
     decorator_lift_transform_cached as decorator_lift_transform_cached,

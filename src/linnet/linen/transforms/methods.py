@@ -45,15 +45,11 @@ class Capture:
         self.scopes: list[Scope] = []
         self.originals: list[Any] = []
         self.known: dict[int, Handle] = {}
-        self.classes: dict[int, Any] = {}  # of clones that shall be of a base of their class
+        self.classes: dict[int, Any] = {}  # of clones, where it may be a base of their class
 
     def seal(self, tree: Any) -> Any:
         """A tree of arguments with handles in place of modules and variables."""
-        return jax.tree_util.tree_map(
-            lambda x: self.handle(x) if isinstance(x, (ModuleBase, Variable)) else x,
-            tree,
-            is_leaf=lambda x: isinstance(x, (ModuleBase, Variable)),
-        )
+        return _map_kinds(self.handle, (ModuleBase, Variable), tree)
 
     def handle(self, original: Any) -> Handle:
         """The handle of a module or variable; modules in its fields are captured with it."""
@@ -85,11 +81,14 @@ class Capture:
     def open(self, scopes: Iterable[Scope], tree: Any) -> Any:
         """A sealed tree with clones, on these inner scopes, in place of handles."""
         opened = _Opened(self, iter(scopes))
-        return jax.tree_util.tree_map(
-            lambda x: opened[x.index] if isinstance(x, Handle) else x,
-            tree,
-            is_leaf=lambda x: isinstance(x, Handle),
-        )
+        return _map_kinds(lambda handle: opened[handle.index], (Handle,), tree)
+
+
+def _map_kinds(fn: Callable[[Any], Any], kinds: tuple[type, ...], tree: Any) -> Any:
+    """A tree in which what is of these kinds is mapped."""
+    return jax.tree_util.tree_map(
+        lambda x: fn(x) if isinstance(x, kinds) else x, tree, is_leaf=lambda x: isinstance(x, kinds)
+    )
 
 
 def _held(module: Any) -> dict[str, Any]:
@@ -156,8 +155,7 @@ class Call:
         self._module = module
         self.args, self.kwargs = self._capture.seal((args, kwargs))
         self._handle = self._capture.handle(module)
-        if cls is not None:
-            self._capture.classes[self._handle.index] = cls
+        self._capture.classes[self._handle.index] = cls or type(module)
         self._multi_scope = multi_scope
         self._state = _exported(module._state)
         self.scopes: Any = self._capture.scopes
@@ -261,6 +259,7 @@ def _lifted(
             run = prepare(call.on_scopes(method), call)
             return run(call.scopes, *call.args, **call.kwargs)
 
+    lifted.is_lifted = True  # type: ignore[attr-defined]
     return lifted
 
 
@@ -277,13 +276,11 @@ def fork_rngs(module: Any) -> Iterator[None]:
     outer = scope.rngs
     scope.rngs = {stream: LazyRng.create(scope.make_rng(stream)) for stream in outer}
     try:
-        binding.try_setup(module)
+        if not getattr(module, '_lifts_lifted', False):  # else it runs inside alone
+            binding.try_setup(module)
         yield
     finally:
         scope.rngs = outer
-
-
-TransformTarget = type[Module] | Callable[..., Any]
 
 
 def _check_methods(name: str, target: Any, methods: Iterable[str]) -> None:
@@ -334,11 +331,14 @@ def lift(
     _check_methods(f'nn.{name}', target, methods)
     lifting = functools.partial(lifting, cls=target)
     if isinstance(methods, Mapping):
-        namespace = {m: lifting(getattr(target, m), **kw) for m, kw in methods.items()}
+        args = ()
     else:
-        namespace = {m: lifting(getattr(target, m), *args, **kwargs) for m in methods}
+        methods = dict.fromkeys(methods, kwargs)
+    before = {method: getattr(target, method) for method in methods}
     return type(
         f'{name.capitalize()}{target.__name__}',
         (target,),
-        {'__module__': target.__module__, '__doc__': target.__doc__, **namespace},
+        {method: lifting(before[method], *args, **kw) for method, kw in methods.items()}
+        | {'__module__': target.__module__, '__doc__': target.__doc__}
+        | {'_lifts_lifted': any(hasattr(fn, 'is_lifted') for fn in before.values())},
     )

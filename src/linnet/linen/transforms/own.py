@@ -13,9 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 import linnet.core.lift.staging as core
+from linnet.linen.module.base import Module
 from linnet.linen.module.calls import wrap_method_once
 from linnet.linen.transforms.methods import Call, Capture, Methods, lift, lift_function
 from linnet.linen.transforms.staging import jit
+
+TransformTarget = type[Module] | Callable[..., Any]
 
 
 @dataclasses.dataclass(frozen=True)
