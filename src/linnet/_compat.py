@@ -13,6 +13,7 @@ from jax._src import debugging as _debugging
 from jax._src import dtypes as _dtypes
 from jax._src import earray as _earray
 from jax._src import mesh as _mesh
+from jax._src import pjit as _pjit
 from jax._src import source_info_util as _source_info
 from jax._src import traceback_util as _tracebacks
 from jax._src.interpreters import partial_eval as _partial_eval
@@ -124,6 +125,27 @@ def put_into_trace(closed: Any, args: Sequence[Any]) -> list[Any]:
     put = _partial_eval.inline_jaxpr_into_trace
     out = put(trace, source, closed.jaxpr, closed.consts, *tracers)
     return [trace.to_jaxpr_tracer(x, source) for x in out]
+
+
+def is_compiled() -> bool:
+    """Tells whether operations end in a program, perhaps by way of derivatives and maps."""
+    return jitted(_core.trace_ctx.trace) is not None
+
+
+def aval(array: Any) -> Any:
+    """Shape and dtype of an array: ``jax.typeof``, and several times as fast for a tracer."""
+    return array.aval if isinstance(array, Tracer) else jax.typeof(array)
+
+
+def call(traced: Any, closed: Any, args: Sequence[Any]) -> list[Any]:
+    """Calls a program, made out of one that ``jax.jit`` has traced, as that would be called."""
+    params = dict(traced._params, jaxpr=closed)
+    for names, count in (
+        (('in_shardings', 'in_layouts', 'donated_invars'), len(args)),
+        (('out_shardings', 'out_layouts'), len(closed.jaxpr.outvars)),
+    ):
+        params |= {name: params[name][:1] * count for name in names}
+    return _pjit.jit_p.bind(*args, **params)
 
 
 def jitted(trace: Any) -> Any:

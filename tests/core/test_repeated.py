@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,8 @@ import pytest
 import linnet.linen as nn
 from linnet import _compat
 from linnet.core import materialize
-from linnet.core.repeated import repeated
+from linnet.core.repeated import Call, repeated
+from tests.conftest import DEEP
 
 
 def counted():
@@ -162,3 +165,67 @@ def test_initialisers_that_are_equal_are_traced_once(monkeypatch):
 
     jax.eval_shape(Model().init, jax.random.key(0), jnp.ones((2, 7)))
     assert len(drawn) == 1
+
+
+OPERATIONS = (
+    jnp.add,
+    jnp.multiply,
+    lambda x, y: x @ y.T / 3,
+    lambda x, y: jnp.where(x > y, x, y * x),
+    lambda x, y: jax.nn.gelu(x) * y,
+    lambda x, y: jax.nn.softmax(x - y),
+    lambda x, y: jax.lax.cond(x[0, 0] > 0, jnp.multiply, jnp.subtract, x, y),
+    lambda x, y: jax.lax.scan(lambda c, z: (c * 0.3 + z * x[0], c), y[0], x)[1],
+)
+
+
+@hypothesis.given(
+    program=st.lists(
+        st.tuples(st.sampled_from(OPERATIONS), st.integers(0, 9), st.integers(0, 9)),
+        min_size=2,
+        max_size=6,
+    )
+)
+@hypothesis.settings(max_examples=300 if DEEP else 15, deadline=None)
+def test_the_derivative_of_a_call_is_that_of_its_operations_in_a_row(program):
+    """Operation by operation, so that the order of adding is seen and nothing else."""
+
+    def run(x, y):
+        values = [x, y]
+        for operation, i, j in program:
+            values.append(operation(values[i % len(values)], values[j % len(values)]))
+        return values[-1]
+
+    x, y = jax.random.normal(jax.random.key(0), (2, 3, 3))
+    try:
+        call = Call(jax.jit(run).trace(x, y))
+    except ValueError:  # what the last operation gives is an input
+        hypothesis.reject()
+
+    def gradient(fn):
+        def loss(x, y):
+            return (x / 3 + fn(x, y) * jnp.sin(x) + y * x).sum()
+
+        closed = jax.make_jaxpr(jax.grad(loss, (0, 1)))(x, y)
+        with jax.disable_jit():
+            return jax.core.eval_jaxpr(closed.jaxpr, closed.consts, x, y)
+
+    wanted = gradient(run)
+    jax.tree.map(np.testing.assert_array_equal, gradient(lambda *args: call.put(args)), wanted)
+
+
+def test_results_of_a_call_may_be_inputs_constants_and_one_another():
+    def run(x):
+        y = x * 2
+        return {'x': x, 'y': (y, y)}, 1.0, 1.0, jnp.int32(3), jnp.zeros(2)
+
+    call = Call(jax.jit(run).trace(X))
+    jax.tree.map(
+        np.testing.assert_array_equal, jax.jit(lambda x: call.put([x]))(X), jax.jit(run)(X)
+    )
+
+
+def test_an_operation_that_might_add_in_another_order_makes_no_call():
+    for run in (lambda x: x - x, lambda x: jnp.dot(x, x)):
+        with pytest.raises(ValueError, match='uses an input twice'):
+            Call(jax.jit(run).trace(X))

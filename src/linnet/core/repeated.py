@@ -9,11 +9,12 @@ numbers stay the same to the bit.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
+from jax.extend.core import Var
 
 from linnet import _compat
 
@@ -109,6 +110,74 @@ class Program:
     def put(self, arrays: Sequence[Any]) -> Any:
         """Puts the operations on these arrays into the program that is being traced."""
         return jax.tree_util.tree_unflatten(self._out, _compat.put_into_trace(self.closed, arrays))
+
+
+class Call:
+    """A traced program as one operation, of which derivatives are those of its operations.
+
+    JAX adds up what it derives for the uses of an array, from the last one back. A call would add
+    those inside of it first, and numbers could differ in their last bits; so each use is an input.
+
+    Args:
+        traced: what ``jax.jit(fn).trace(...)`` returns.
+
+    Raises:
+        ValueError: the order could not be kept.
+    """
+
+    def __init__(self, traced: Any) -> None:
+        self._traced = traced
+        self._closed, self._uses, self._results = _by_use(traced.jaxpr)
+        self._out = jax.tree_util.tree_structure(traced.out_info)
+
+    def put(self, arrays: Sequence[Any]) -> Any:
+        """Calls the program with these arrays, in a program that is being traced."""
+        out = _compat.call(self._traced, self._closed, [arrays[use] for use in self._uses])
+        found = [*arrays, *out]
+        return jax.tree_util.tree_unflatten(self._out, [found[i] for i in self._results])
+
+
+def _by_use(closed: Any) -> tuple[Any, list[int], list[int]]:
+    """A program with an input for each use of its inputs, and each of its results once.
+
+    Returns:
+        The program, which inputs it takes, and which inputs and results are the results, counted
+        from the first input on.
+    """
+    jaxpr = closed.jaxpr
+    place = {id(var): i for i, var in enumerate(jaxpr.invars)}  # some results do not hash
+    uses: dict[Var, int] = {}
+    operations = []
+    for operation in reversed(jaxpr.eqns):
+        _check_order(operation, place)
+        inputs = list(operation.invars)
+        for i, var in enumerate(inputs):
+            if id(var) in place:
+                inputs[i] = Var(var.aval)
+                uses[inputs[i]] = place[id(var)]
+        operations.append(operation.replace(invars=inputs))
+    made: list[Any] = []
+    for var in jaxpr.outvars:
+        if id(var) not in place:
+            place[id(var)] = len(place)
+            made.append(var)
+    separate = jaxpr.replace(
+        invars=list(uses),
+        eqns=operations[::-1],
+        outvars=made,
+        debug_info=jaxpr.debug_info.with_unknown_names(),
+    )
+    results = [place[id(var)] for var in jaxpr.outvars]
+    return closed.replace(jaxpr=separate), list(uses.values()), results
+
+
+def _check_order(operation: Any, inputs: Collection[int]) -> None:
+    """Raises ``ValueError`` where JAX might add in another order than use by use."""
+    used = [id(var) for var in operation.invars if id(var) in inputs]
+    # Calls add from the first input on, and what an operation adds is its own affair.
+    alike = operation.primitive.multiple_results or operation.primitive.name in ('add', 'mul')
+    if len(set(used)) < len(used) and not alike:
+        raise ValueError(f'{operation.primitive} uses an input twice')
 
 
 _MOST = 2048  # sets of shapes of one function

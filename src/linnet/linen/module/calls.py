@@ -70,7 +70,7 @@ def call_method(
 ) -> Any:
     """Calls ``fun(module, *args, **kwargs)`` as a method of the module."""
     name = getattr(fun, '__name__', 'unnamed')
-    if name == '__call__' and config.linnet_reuse_traces and _compat.is_staging():
+    if name == '__call__' and config.linnet_reuse_traces and _compat.is_compiled():
         return run_or_reuse(
             fun,
             module,

@@ -21,7 +21,7 @@ import jax
 from linnet import _compat
 from linnet.configurations import config
 from linnet.core.ledger import Ledger, crossings
-from linnet.core.repeated import Program
+from linnet.core.repeated import Call
 from linnet.core.rng import Counts, LazyRng, fold
 from linnet.core.scope import Scope
 from linnet.core.spmd import get_logical_axis_rules
@@ -98,13 +98,13 @@ class Meeting:
             _fields(module),
             self._taken,
             tuple(self._parts.items()),
-            tuple(map(jax.typeof, self.leaves)),
+            tuple(map(_compat.aval, self.leaves)),
             _surroundings(),
         )
 
     def _take(self, value: Any) -> Any:
         """What stands for an argument in the key; its arrays go to the leaves."""
-        if isinstance(value, jax.Array):
+        if _is_array(value):
             self.leaves.append(value)
             return _ARRAY
         if type(value) is tuple:
@@ -123,8 +123,12 @@ _ARRAY = object()
 """Stands for an array in a key."""
 
 
+def _is_array(value: Any) -> bool:
+    return isinstance(value, (_compat.Tracer, jax.Array))  # in this order, which is much faster
+
+
 def _put_back(value: Any, arrays: Any) -> Any:
-    if isinstance(value, jax.Array):
+    if _is_array(value):
         return next(arrays)
     if type(value) is tuple:
         return tuple(_put_back(item, arrays) for item in value)
@@ -133,16 +137,21 @@ def _put_back(value: Any, arrays: Any) -> Any:
 
 def _shape_of(part: Any, leaves: list[Any]) -> Any:
     """The structure of variables, dicts in their order; the arrays go to the leaves."""
-    if isinstance(part, Mapping):
-        return tuple((name, _shape_of(value, leaves)) for name, value in part.items())
+    if _is_array(part):
+        leaves.append(part)
+        return _ARRAY
+    if isinstance(part, (dict, Mapping)):
+        return tuple([(name, _shape_of(value, leaves)) for name, value in part.items()])
     found, treedef = jax.tree_util.tree_flatten(part)
-    require(all(isinstance(x, jax.Array) for x in found))
+    require(all(map(_is_array, found)))
     leaves.extend(found)
     return treedef
 
 
 def _built(shape: Any, arrays: Any) -> Any:
     """The variables of a structure."""
+    if shape is _ARRAY:
+        return next(arrays)
     if isinstance(shape, tuple):
         return {name: _built(part, arrays) for name, part in shape}
     return jax.tree_util.tree_unflatten(shape, [next(arrays) for _ in range(shape.num_leaves)])
@@ -240,7 +249,7 @@ class Known:
             return self._run(meeting, leaves, keys, bare)
 
         traced = jax.jit(pure).trace(meeting.leaves, bases)
-        self.program = Program(traced)
+        self.program = Call(traced)
         closed = traced.jaxpr
         require(not closed.effects)
         require(not any(isinstance(x, jax.core.Tracer) for x in closed.consts))
@@ -310,7 +319,7 @@ def _is_of_arrays(value: Any) -> bool:
     """Tells whether a result is arrays, or tuples of them."""
     if type(value) is tuple:
         return all(map(_is_of_arrays, value))
-    return value is None or isinstance(value, jax.Array)
+    return value is None or _is_array(value)
 
 
 def _value_at(root: Any, path: tuple[str, ...], col: str, name: str) -> Any:
