@@ -89,7 +89,8 @@ def linnet(task: Task) -> list[float]:
             return self.metrics[-1]
 
     model = load_model('linnet').Classifier(task.words, **task.sizes)
-    trainer = Recorder(model, loss, task.optimizer(), seed=SEED, clip=CLIP, progress='quiet')
+    options: Any = {'seed': SEED, 'clip': CLIP, 'separate_update': True, 'progress': 'quiet'}
+    trainer = Recorder(model, loss, task.optimizer(), **options)
     trainer.fit(task.batches, steps=task.steps)
     return [float(m['loss'].total / m['loss'].count) for m in trainer.metrics]
 

@@ -81,6 +81,7 @@ def train(splits: Splits, seed: int, settings: TextSettings) -> float:
         optax.adamw(optax.cosine_decay_schedule(settings.rate, steps, 0.05), weight_decay=1e-4),
         seed=seed,
         clip=1.0,
+        separate_update=True,  # sentences come in five lengths
         watch=Watch('valid_accuracy', mode='max'),
         writers=[JsonlWriter(settings.out / f'seed{seed}.jsonl')],
         report=report,

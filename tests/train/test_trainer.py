@@ -46,6 +46,39 @@ def test_the_steps_are_those_of_the_plain_step():
     assert int(trainer.state.step) == 6
 
 
+@pytest.mark.parametrize(
+    'options',
+    [{}, {'ema': 0.9, 'clip': 0.1}, {'accumulate': 2}, {'precision': 'float16', 'donate': False}],
+    ids=str,
+)
+def test_an_update_of_its_own_does_what_the_whole_step_does(options):
+    def run(**more):
+        trainer = Trainer(
+            Net(), classify, optax.sgd(0.1, momentum=0.9), progress='quiet', **options, **more
+        )
+        trainer.fit(batches(), epochs=3)
+        return trainer
+
+    whole, parts = run(), run(separate_update=True)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        (whole.state.eval_variables, whole.state.opt_state),
+        (parts.state.eval_variables, parts.state.opt_state),
+    )
+
+
+def test_an_update_of_its_own_is_compiled_once_for_all_shapes():
+    with jax.log_compiles(), pytest.MonkeyPatch.context() as patch:
+        compiled = []
+        patch.setattr(
+            'jax._src.interpreters.pxla.logger.log',
+            lambda level, text, *args: compiled.append(args[0]) if args else None,
+        )
+        trainer = Trainer(Line(), regress, optax.sgd(0.1), progress='quiet', separate_update=True)
+        trainer.fit(batches())
+    assert (compiled.count('jit(gradients)'), compiled.count('jit(update)')) == (2, 1)
+
+
 def test_a_model_with_collections_learns():
     trainer = Trainer(Net(), classify, optax.adam(0.05), progress='quiet', steps_per_call=2)
     before = None

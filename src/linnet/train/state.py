@@ -114,8 +114,7 @@ def init_variables(
     The keys are those of step 0, for the stream ``params`` and all that are named.
     """
 
-    def init(key: PRNGKey, batch: Any) -> Any:
-        keys = stream_keys(key, ('params', *streams), 0)
+    def init(keys: dict[str, PRNGKey], batch: Any) -> Any:
         net = Forward(model, None, keys=keys, train=True)
         loss(net, batch)
         if net.variables is None:
@@ -124,8 +123,8 @@ def init_variables(
             )
         return net.variables
 
-    batch = jax.tree.map(jnp.asarray, batch)
+    keys, batch = stream_keys(key, ('params', *streams), 0), jax.tree.map(jnp.asarray, batch)
     # Deferred, the model and the loss are not even compiled; jitted, they are not run.
-    if materialize.may_defer((key, batch)):
-        return dict(materialize.run(init, key, batch))
-    return dict(jax.jit(init)(key, batch))
+    if materialize.may_defer((keys, batch)):
+        return dict(materialize.run(init, keys, batch))
+    return dict(jax.jit(init)(keys, batch))

@@ -7,7 +7,7 @@ and ``jax.lax.scan(step, state, batches)`` runs several at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,13 @@ from linnet.train.state import RunState
 
 Loss = Callable[[Forward, Any], Any]
 TrainStep = Callable[[RunState, Any], tuple[RunState, Metrics]]
+
+
+class Found(NamedTuple):
+    """What a batch changes: the gradients of the parameters, and the collections after it."""
+
+    gradients: Any
+    collections: dict[str, Any]
 
 
 def make_train_step(
@@ -63,11 +70,43 @@ def make_train_step(
         >>> losses == sorted(losses, reverse=True)
         True
     """
+    gradients, update = make_parts(model, loss, streams=streams, precision=precision, ema=ema)
+
+    def train_step(state: RunState, batch: Any) -> tuple[RunState, Metrics]:
+        found, metrics = gradients(state, batch)
+        return update(state, found), metrics
+
+    return train_step
+
+
+def make_parts(
+    model: Any,
+    loss: Loss,
+    *,
+    streams: Sequence[str] = ('dropout',),
+    precision: str = 'float32',
+    ema: float | None = None,
+) -> tuple[Callable[[RunState, Any], tuple[Found, Metrics]], Callable[[RunState, Found], RunState]]:
+    """Makes the two parts of a step: what depends on the batch, and what does not.
+
+    The second is the same program whatever the shape of a batch, so that data of many shapes
+    compiles in less time where each part is compiled by itself.
+
+    Args:
+        model: the module.
+        loss: as in :func:`make_train_step`, like the rest.
+        streams: the random streams.
+        precision: the name of the policy.
+        ema: the decay of the running average of parameters.
+
+    Returns:
+        ``gradients(state, batch) -> (found, metrics)`` and ``update(state, found) -> state``.
+    """
     policy = Precision(precision)
     if ema is not None and not 0 <= ema < 1:
         raise TrainOptionError(f'ema={ema!r} is no decay, from 0 to 1', mend='ema=0.999')
 
-    def train_step(state: RunState, batch: Any) -> tuple[RunState, Metrics]:
+    def gradients(state: RunState, batch: Any) -> tuple[Found, Metrics]:
         _check_state(state, policy, ema)
         keys = stream_keys(state.key, streams, state.step + 1)
         scale = state.loss_scale.value if state.loss_scale is not None else None
@@ -83,14 +122,59 @@ def make_train_step(
         grads, (metrics, collections) = jax.grad(objective, has_aux=True)(state.params)
         if scale is not None:
             grads = jax.tree.map(lambda grad: grad / scale, grads)
+        return Found(grads, collections), metrics
+
+    def update(state: RunState, found: Found) -> RunState:
+        grads, collections = found
         new = state.apply_gradients(grads=grads, collections=collections)
         if ema is not None:
             new = new.replace(ema=_average(new, ema))
         if state.loss_scale is not None:
             new = _unless_overflown(state, new, all_finite(grads))
-        return new, metrics
+        return new
 
-    return train_step
+    return gradients, update
+
+
+class SeparateStep:
+    """A step as two compiled programs: one for each shape of batches, and one for all of them.
+
+    Args:
+        gradients: the first of :func:`make_parts`.
+        update: the second.
+        donate: whether the memory of the state before may be used.
+    """
+
+    def __init__(self, gradients: Any, update: Any, donate: bool) -> None:
+        self._gradients = jax.jit(gradients)
+        self._update = jax.jit(update, donate_argnums=(0,) if donate else ())
+        self._is_update_lowered = False
+
+    def __call__(self, state: RunState, batch: Any) -> tuple[RunState, Metrics]:
+        """Takes a step."""
+        found, metrics = self._gradients(state, batch)
+        return self._update(state, found), metrics
+
+    def lower(self, state: Any, batch: Any) -> Lowered:
+        """Traces what a step needs that was not traced before; ``compile`` compiles it."""
+        programs = [self._gradients.lower(state, batch)]
+        if not self._is_update_lowered:
+            self._is_update_lowered = True
+            found, _ = programs[0].out_info
+            programs.append(self._update.lower(state, found))
+        return Lowered(programs)
+
+
+class Lowered:
+    """Programs that were traced, and are to be compiled."""
+
+    def __init__(self, programs: Sequence[Any]) -> None:
+        self._programs = programs
+
+    def compile(self) -> None:
+        """Compiles them one after the other."""
+        for program in self._programs:
+            program.compile()
 
 
 def make_scanned_step(step: TrainStep) -> Callable[[RunState, Sequence[Any]], Any]:

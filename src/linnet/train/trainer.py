@@ -28,7 +28,7 @@ from linnet.train.precision import Precision
 from linnet.train.progress import make_progress
 from linnet.train.report import HtmlReport
 from linnet.train.state import RunState, build_optimizer, create_state, init_variables
-from linnet.train.step import Loss, make_scanned_step, make_train_step
+from linnet.train.step import Loss, SeparateStep, make_parts, make_scanned_step, make_train_step
 from linnet.train.stopping import Watch
 from linnet.train.writers import Writer
 
@@ -83,6 +83,9 @@ class Trainer:
         donate: whether a step may reuse the memory of the state before.
         compile_ahead: whether ``fit`` compiles the step for all shapes of batches that are in a
             list before it begins, several at a time. For other data see :meth:`warm_up`.
+        separate_update: whether the update of the parameters is a program of its own, which is
+            compiled once for batches of all shapes. A step is then two dispatches, and numbers may
+            differ in their last bits from those of one program.
         watch: the metric that says which state is best, and when to stop.
         on_nan: ``'raise'``, ``'stop'`` or ``'ignore'`` a loss that is not finite; it is looked at
             whenever numbers are shown or a state is saved.
@@ -113,6 +116,7 @@ class Trainer:
         steps_per_call: int = 1,
         donate: bool = True,
         compile_ahead: bool = True,
+        separate_update: bool = False,
         watch: Watch | None = None,
         on_nan: Literal['raise', 'stop', 'ignore'] = 'raise',
         log_every: int = 50,
@@ -137,12 +141,13 @@ class Trainer:
         self.progress = make_progress(progress)
         self.checkpoints = Checkpoints(checkpoints) if isinstance(checkpoints, str) else checkpoints
         self.report = report
-        self.train_step = make_train_step(
-            model, loss, streams=self.streams, precision=precision, ema=ema
-        )
+        options: Any = {'streams': self.streams, 'precision': precision, 'ema': ema}
+        self.train_step = make_train_step(model, loss, **options)
         self.eval_step = make_eval_step(model, loss, streams=self.eval_streams, precision=precision)
         donated = (0,) if donate else ()
-        self._one_step = jax.jit(self.train_step, donate_argnums=donated)
+        self._one_step: Any = jax.jit(self.train_step, donate_argnums=donated)
+        if separate_update:
+            self._one_step = SeparateStep(*make_parts(model, loss, **options), donate)
         self._some_steps = jax.jit(make_scanned_step(self.train_step), donate_argnums=donated)
         self._evaluate = jax.jit(self.eval_step)
         self._predictors: dict[Any, Any] = {}
