@@ -137,15 +137,20 @@ def aval(array: Any) -> Any:
     return array.aval if isinstance(array, Tracer) else jax.typeof(array)
 
 
-def call(traced: Any, closed: Any, args: Sequence[Any]) -> list[Any]:
-    """Calls a program, made out of one that ``jax.jit`` has traced, as that would be called."""
+def parameters_of_call(traced: Any, closed: Any) -> dict[str, Any]:
+    """With what JAX calls a program that was made out of one that ``jax.jit`` has traced."""
     params = dict(traced._params, jaxpr=closed)
     for names, count in (
-        (('in_shardings', 'in_layouts', 'donated_invars'), len(args)),
+        (('in_shardings', 'in_layouts', 'donated_invars'), len(closed.jaxpr.invars)),
         (('out_shardings', 'out_layouts'), len(closed.jaxpr.outvars)),
     ):
         params |= {name: params[name][:1] * count for name in names}
-    return _pjit.jit_p.bind(*args, **params)
+    return params
+
+
+def call(parameters: dict[str, Any], args: Sequence[Any]) -> list[Any]:
+    """Calls a program with the parameters of :func:`parameters_of_call`."""
+    return _pjit.jit_p.bind(*args, **parameters)
 
 
 def jitted(trace: Any) -> Any:

@@ -209,6 +209,11 @@ def remember(x: Any) -> Any:
     return x
 
 
+def set_factor(factor: float) -> None:
+    global FACTOR
+    FACTOR = factor
+
+
 def scaled(x: Any) -> Any:
     return x * FACTOR
 
@@ -405,17 +410,25 @@ def test_fields_that_are_equal_and_of_one_type_are_reused(puts: list[str]) -> No
 
 
 def test_a_name_that_stands_for_something_else_is_seen(puts: list[str]) -> None:
-    global FACTOR
     cls = block(plain)
 
     def make(i: int) -> Any:
-        global FACTOR
-        FACTOR = 2.0 + i // 2
+        set_factor(2.0 + i // 2)
         return cls()
 
     assert not reuses(make)
-    FACTOR = 2.0
+    set_factor(2.0)
     assert reuses(lambda i: cls())
+
+
+def test_a_name_that_a_function_in_a_field_mentions_is_seen(puts: list[str]) -> None:
+    def make(i: int) -> Any:
+        set_factor(2.0 + i // 2)
+        return Configured(Sizes(2), scaled)
+
+    assert not reuses(make)
+    set_factor(2.0)
+    assert reuses(lambda i: Configured(Sizes(2), scaled))
 
 
 @pytest.mark.parametrize('traced', [False, True])

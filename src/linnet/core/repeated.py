@@ -126,13 +126,13 @@ class Call:
     """
 
     def __init__(self, traced: Any) -> None:
-        self._traced = traced
-        self._closed, self._uses, self._results = _by_use(traced.jaxpr)
+        closed, self._uses, self._results = _by_use(traced.jaxpr)
+        self._parameters = _compat.parameters_of_call(traced, closed)
         self._out = jax.tree_util.tree_structure(traced.out_info)
 
     def put(self, arrays: Sequence[Any]) -> Any:
         """Calls the program with these arrays, in a program that is being traced."""
-        out = _compat.call(self._traced, self._closed, [arrays[use] for use in self._uses])
+        out = _compat.call(self._parameters, [arrays[use] for use in self._uses])
         found = [*arrays, *out]
         return jax.tree_util.tree_unflatten(self._out, [found[i] for i in self._results])
 
