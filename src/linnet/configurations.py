@@ -177,5 +177,5 @@ linnet_fast_masks = bool_flag(
     'linnet_fast_masks', default=False, help='Draw masks of dropout faster, and other ones.'
 )
 linnet_reuse_traces = bool_flag(
-    'linnet_reuse_traces', default=False, help='Trace equal blocks of a model once in each apply.'
+    'linnet_reuse_traces', default=True, help='Trace equal blocks of a model once in each apply.'
 )

@@ -153,6 +153,14 @@ def test_numbers_trees_and_programs_are_the_same(name: str, puts: list[str]) -> 
     jax.tree.map(np.testing.assert_array_equal, reused, traced)
 
 
+def test_profiles_tell_the_path_of_each_block(puts: list[str]) -> None:
+    model = MODELS['plain']()
+    variables = model.init(KEYS, X)
+    text = jax.jit(lambda v: model.apply(v, X)).lower(variables).compile().as_text()
+    assert 'Block_0/MLP_0/Dense_1/dot_general' in text
+    assert 'Block_3/jit(Block)/MLP_0/Dense_1/dot_general' in text
+
+
 def test_each_block_has_a_mask_of_its_own(puts: list[str]) -> None:
     class Masked(nn.Module):
         @nn.compact

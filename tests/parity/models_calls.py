@@ -395,7 +395,7 @@ def named_calls(lib: Library) -> Any:
 
     def names() -> list[bool]:
         lowered = text()
-        return [f'Block_1{sep}Dense_0' in lowered for sep in ('/', '.')]
+        return [f'Block_0{sep}Dense_0' in lowered for sep in ('/', '.')]
 
     results = [names()]
     with nn.override_named_call(enable=False):

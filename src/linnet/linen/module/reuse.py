@@ -248,6 +248,7 @@ class Known:
         def pure(leaves: Any, keys: Any) -> Any:
             return self._run(meeting, leaves, keys, bare)
 
+        pure.__name__ = type(meeting.module).__name__  # for profiles
         traced = jax.jit(pure).trace(meeting.leaves, bases)
         self.program = Call(traced)
         closed = traced.jaxpr
