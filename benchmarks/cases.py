@@ -113,16 +113,30 @@ def _abstract(model: Model, repeats: int) -> float:
 
 
 def deep(library: str, scale: Scale) -> Figures:
-    """Tracing when the blocks are many and equal."""
-    figures, seconds = {}, {}
+    """Tracing when the blocks are many and equal; JAX alone takes time for each parameter."""
+    figures: Figures = {}
+    whole: dict[int, float] = {}
+    received: dict[int, float] = {}
+    repeats = min(scale.repeats, 3)
     for layers in (scale.layers, *scale.deep):
-        model = build(library, 'transformer', scale, layers)
-        params, apply = model.pure(jax.eval_shape(model.init, jax.random.key(0)))
-        seconds[layers] = _trace(apply, params, model.inputs, min(scale.repeats, 2))
+        model, key = build(library, 'transformer', scale, layers), jax.random.key(0)
+        made = jax.eval_shape(model.init, key)
+        params, apply = model.pure(made)
+        whole[layers] = _trace(apply, params, model.inputs, repeats)
+        received[layers] = _trace(lambda _, *inputs: inputs, params, model.inputs, repeats)
+        if layers == scale.deep[0]:
+            step = functools.partial(_training_step, model)
+            seconds = _trace(step, made, (key, *model.inputs), 1)
+            figures[f'trace training step, {layers} blocks'] = seconds
     for layers in scale.deep:
-        figures[f'trace apply, {layers} blocks'] = seconds[layers]
-        growth = (seconds[layers] / seconds[scale.layers] - 1) / (layers / scale.layers - 1)
-        figures[f'growth of trace / of depth, {layers} blocks, ratio'] = growth
+        figures[f'trace apply, {layers} blocks'] = whole[layers]
+        depth = layers / scale.layers
+        for what, few, many in (
+            ('', whole[scale.layers], whole[layers]),
+            (', less arguments,', *(whole[n] - received[n] for n in (scale.layers, layers))),
+        ):
+            growth = (many / few - 1) / (depth - 1)
+            figures[f'growth of trace{what} / of depth, {layers} blocks, ratio'] = growth
     return figures
 
 

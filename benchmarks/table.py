@@ -48,6 +48,7 @@ class Goal:
 GOALS = (
     Goal('import beyond jax', 0.12),
     Goal('trace apply, 12 blocks', 1.5, 'floor'),
+    Goal('trace training step, *', 1.2, 'floor'),
     Goal('growth of trace*', 0.25),
     Goal('eager apply*', 1.8, 'floor'),
     Goal('abstract init*', 1.5, 'floor'),

@@ -4,6 +4,7 @@
 
 FOLDER holds `train.tsv`, `dev.tsv` and `test.tsv`, for example SST-2. Without it the program makes
 a small set of sentences itself. For each seed the epoch that is best on the dev set is tested.
+A run that was interrupted goes on with `--resume`.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ import optax
 
 from data import UNKNOWN, Batch, Buckets, Splits, make_splits, make_vocabulary, read_splits
 from linnet.train import (
+    Checkpoints,
     Confusion,
     Forward,
     HtmlReport,
@@ -72,9 +74,12 @@ def train(splits: Splits, seed: int, settings: TextSettings) -> float:
     """Trains with one seed; returns the accuracy on the test set of the best epoch."""
     vocabulary = make_vocabulary(splits.train, min_count=2)
     data, dev, test = (Buckets(sentences, vocabulary) for sentences in splits)
-    steps = min(settings.steps, settings.epochs * len(data.shuffled(settings.batch, seed, epoch=0)))
-    name = 'report' if seed == settings.seed else f'report{seed}'
+    epoch = len(data.shuffled(settings.batch, seed, epoch=0))
+    steps = settings.epochs * epoch
+    first = seed == settings.seed
+    name = 'report' if first else f'report{seed}'
     report = HtmlReport(settings.out / f'{name}.html', settings, title='Praise or blame')
+    folder = settings.checkpoints if first else settings.out / f'checkpoints{seed}'
     trainer = Trainer(
         Classifier(UNKNOWN + 1 + len(vocabulary)),
         loss,
@@ -84,12 +89,14 @@ def train(splits: Splits, seed: int, settings: TextSettings) -> float:
         separate_update=True,  # sentences come in five lengths
         watch=Watch('valid_accuracy', mode='max'),
         writers=[JsonlWriter(settings.out / f'seed{seed}.jsonl')],
+        checkpoints=Checkpoints(folder, every=epoch),
         report=report,
     )
     trainer.fit(
         lambda epoch: data.shuffled(settings.batch, seed, epoch),
-        steps=steps,
+        steps=min(settings.steps, steps),
         valid=lambda: dev.batches(EVAL),
+        resume=settings.resume,
     )
     positive = trainer.predict(test.batches(EVAL), probability, variables=trainer.best_variables)
     for index in (positive.argmin(), positive.argmax()):

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import DEEP, LIGHT
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'examples' / 'text_classification'
 SST2 = ROOT.parent / 'shared' / 'data' / 'sst2'
-DEEP = os.environ.get('LINNET_DEEP') == '1'
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +50,20 @@ def test_it_says_that_it_makes_its_sentences_and_learns_them(tmp_path: Path) -> 
     page = (tmp_path / 'report.html').read_text(encoding='utf-8')
     assert 'Confusion matrix' in page
     assert 'negative' in page
+
+
+@pytest.mark.skipif(LIGHT, reason='one Python is enough; LINNET_LIGHT is set')
+def test_a_run_that_was_ended_early_goes_on_to_the_same_figure(tmp_path: Path) -> None:
+    def figure(done: subprocess.CompletedProcess[str]) -> str:
+        assert done.returncode == 0, done.stderr
+        return done.stdout[done.stdout.index('mean test accuracy') :].split('\n')[0]
+
+    straight = run('--out', str(tmp_path / 'one'), '--set', 'epochs=2')
+    run('--out', str(tmp_path / 'two'), '--set', 'epochs=2', '--steps', '20')
+    resumed = run('--out', str(tmp_path / 'two'), '--set', 'epochs=2', '--resume')
+    assert figure(resumed) == figure(straight)
+    assert 'step 20/40: accuracy' in straight.stdout
+    assert 'step 20/40: accuracy' not in resumed.stdout
 
 
 def test_it_refuses_to_train_for_no_epochs() -> None:

@@ -527,9 +527,7 @@ TRANSFORMED: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize('how', TRANSFORMED)
 @pytest.mark.parametrize('make', [Residual, lambda: Block(0.5)], ids=['residual', 'block'])
-def test_derivatives_and_maps_are_the_same_to_the_bit(
-    make: Any, how: str, puts: list[str]
-) -> None:
+def test_derivatives_and_maps_are_the_same_to_the_bit(make: Any, how: str, puts: list[str]) -> None:
     model = Stack(lambda i: make())
     variables = model.init(KEYS, X)
 
