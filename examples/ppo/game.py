@@ -26,6 +26,11 @@ class Game:
     def __init__(self, name: str, count: int) -> None:
         options = {'autoreset_mode': AutoresetMode.SAME_STEP}
         self.envs: Any = gymnasium.make_vec(name, count, 'sync', vector_kwargs=options)
+        if not isinstance(self.envs.single_action_space, gymnasium.spaces.Discrete):
+            raise ValueError(
+                f'{name} has the actions {self.envs.single_action_space}; '
+                'this agent chooses one of a few, as in CartPole-v1 and LunarLander-v3'
+            )
         self.seen = np.zeros(self.envs.observation_space.shape or (), np.float32)
 
     def reset(self, *seed: int) -> None:

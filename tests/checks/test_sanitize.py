@@ -308,6 +308,15 @@ def test_the_pair_of_apply_is_named_where_it_is_used_as_the_output():
     assert found.finding.mend == 'logits, updates = model.apply(..., mutable=[...])'
 
 
+def test_an_error_outside_of_the_block_is_none_of_its_business():
+    try:
+        use_as_the_output()
+    except TypeError:
+        with sanitize(show=False) as report:
+            pass
+    assert not report
+
+
 def use_as_the_output():
     layer = nn.Dense(3)
     logits = layer.apply(layer.init(KEY, X), X, mutable=[])

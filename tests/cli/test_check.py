@@ -31,6 +31,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+PAIR = """
+import jax, jax.numpy as jnp
+import linnet.linen as nn
+
+layer, x = nn.Dense(3), jnp.ones((2, 3))
+logits = layer.apply(layer.init(jax.random.key(0), x), x, mutable=[])
+print(logits - 1.0)
+"""
+
+
 def test_data_goes_to_the_output_and_prints_beside_it(folder: Path) -> None:
     done = linnet('check', '--json', '-m', 'train', '0', 'b', cwd=folder)
     assert done.returncode == 1
@@ -54,6 +64,15 @@ def test_a_process_is_watched_by_a_variable(folder: Path) -> None:
     assert done.returncode == 0
     assert 'train.py:9: RepeatedKeyFinding: [LN811]' in done.stderr
     assert 'LN811 │     1 │' in done.stderr
+
+
+def test_a_process_that_ends_by_an_error_tells_its_cause(folder: Path) -> None:
+    (folder / 'pair.py').write_text(PAIR)
+    uncovered = {'COVERAGE_PROCESS_START': '', 'COVERAGE_PROCESS_CONFIG': ''}
+    done = python('pair.py', cwd=folder, LINNET_SANITIZE='1', **uncovered)
+    assert done.returncode == 1
+    assert 'TypeError' in done.stderr
+    assert 'LN846 │     1 │' in done.stderr
 
 
 def test_a_text_is_a_failure(folder: Path) -> None:

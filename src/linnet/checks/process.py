@@ -21,5 +21,5 @@ def start() -> Report:
 
 
 def _end(watcher: Watcher) -> None:
-    watcher.stop()
+    watcher.stop(getattr(sys, 'last_value', None))  # which Python sets where nobody has caught it
     print(watcher.report.table(), file=sys.stderr, end='')

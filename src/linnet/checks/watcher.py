@@ -84,12 +84,12 @@ class Watcher:
         watching.make_root, watching.on_attention = make_root, on_attention
         context.observers = observers
 
-    def stop(self) -> None:
+    def stop(self, error: BaseException | None = None) -> None:
         """Ends watching, when all that runs has ended, and judges the whole.
 
-        An error that is being handled is what ended the program.
+        Args:
+            error: what ended the program, if an error did.
         """
-        error = sys.exception()
         jax.effects_barrier()
         self._around.close()
         with self._lock:
@@ -182,9 +182,13 @@ def sanitize(*, warn: bool = False, show: bool = True) -> Iterator[Report]:
     """
     watcher = Watcher(warn)
     watcher.start()
+    error: BaseException | None = None
     try:
         yield watcher.report
+    except BaseException as raised:
+        error = raised
+        raise
     finally:
-        watcher.stop()
+        watcher.stop(error)
         if show and watcher.report:
             print(watcher.report.table(), file=sys.stderr, end='')
