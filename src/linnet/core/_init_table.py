@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from linnet import _compat
+
 _SMALL, _LARGE = (64, 256), (256, 4096)
 _FEW = 16 * 64 * 256  # numbers: from here on, a call of the larger program costs less
 
@@ -81,6 +83,20 @@ def threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
         x0 = x0 + keys[(i + 1) % 3]
         x1 = x1 + keys[(i + 2) % 3] + np.uint32(i + 1)
     return x0, x1
+
+
+def is_unrolled(key: Any) -> bool:
+    """Tells whether :func:`threefry` hashes with a key in place of JAX, which would take a loop.
+
+    Elsewhere than on CPUs JAX has kernels of its own, or unrolls the loop itself.
+    """
+    return (
+        jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        and str(jax.random.key_impl(key)) == 'threefry2x32'
+        and _compat.adds_alike
+        and not jax.config.jax_debug_key_reuse
+        and jax.default_backend() == 'cpu'
+    )
 
 
 def fold_in(words: np.ndarray, data: np.ndarray) -> np.ndarray:

@@ -26,7 +26,7 @@ from linnet._frozen_dict import FrozenDict
 from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table
 from linnet.core._deferred import DeferredArray, Operation
-from linnet.core._init_table import Coefficients, threefry
+from linnet.core._init_table import Coefficients, is_unrolled, threefry
 from linnet.core.repeated import repeated
 from linnet.core.watching import watching
 
@@ -158,7 +158,7 @@ def fold_in(base: Any, digest: Any) -> Any:
 
 @repeated(static=0)
 def _folded(base: Any, digest: np.uint32) -> Any:
-    if not isinstance(base, _compat.Tracer) or not _is_unrolled(base):
+    if not isinstance(base, _compat.Tracer) or not is_unrolled(base):
         return jax.random.fold_in(base, digest)
     words = _hashed(jax.random.key_data(base), jax.numpy.uint32(digest))
     return jax.random.wrap_key_data(words, impl='threefry2x32')
@@ -168,17 +168,6 @@ def _folded(base: Any, digest: np.uint32) -> Any:
 def _folded_in_a_loop(base: Any, digest: Any) -> Any:
     """For keys of parameters, which are drawn once: their program shall compile fast."""
     return jax.random.fold_in(base, digest)
-
-
-def _is_unrolled(base: Any) -> bool:
-    """Tells whether JAX would hash in a loop, which takes as long as a small layer."""
-    return (
-        jax.numpy.issubdtype(base.dtype, jax.dtypes.prng_key)
-        and str(jax.random.key_impl(base)) == 'threefry2x32'
-        and _compat.adds_alike
-        and not jax.config.jax_debug_key_reuse
-        and jax.default_backend() == 'cpu'
-    )
 
 
 @jax.jit

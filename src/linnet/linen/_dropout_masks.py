@@ -21,12 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from linnet import _compat
 from linnet.configurations import config
-from linnet.core._init_table import threefry
+from linnet.core._init_table import is_unrolled, threefry
 from linnet.typing import Array, Shape
-
-_THREEFRY = 'threefry2x32'
 
 
 def draw(key: Any, rate: Any, shape: Shape, fast: bool | None = None) -> tuple[Array, Any]:
@@ -49,29 +46,25 @@ def draw(key: Any, rate: Any, shape: Shape, fast: bool | None = None) -> tuple[A
     """
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         key = jax.random.wrap_key_data(key)
-    hashed = str(jax.random.key_impl(key)) == _THREEFRY
     if config.linnet_fast_masks if fast is None else fast:
         dropped = min(round(float(rate) * 2**16), 2**16 - 1)
         keep = 1 - dropped / 2**16
-        if hashed:
+        if str(jax.random.key_impl(key)) == 'threefry2x32':
             return _kept_of_four(jax.random.key_data(key), np.uint32(dropped), tuple(shape)), keep
         return jax.random.bits(key, shape, np.uint16) >= np.uint16(dropped), keep
     keep = 1.0 - rate
-    if hashed and _is_usual(keep, shape):
+    if is_unrolled(key) and _is_usual(keep, shape):
         least = np.uint32(least_dropped(keep))
         return _kept(jax.random.key_data(key), least, tuple(shape)), keep
     return jax.random.bernoulli(key, keep, shape), keep
 
 
 def _is_usual(keep: Any, shape: Shape) -> bool:
-    """Tells whether the bits of an ordinary mask are known here, and are wanted from here."""
+    """Tells whether the bits of an ordinary mask are known here."""
     return (
         jnp.result_type(keep) == np.float32
         and math.prod(shape) < 2**32
-        and _compat.adds_alike
         and jax.config.jax_threefry_partitionable
-        and not jax.config.jax_debug_key_reuse
-        and jax.default_backend() == 'cpu'  # others have kernels of their own, or hash in no time
     )
 
 
