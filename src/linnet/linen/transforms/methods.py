@@ -259,7 +259,7 @@ def _lifted(
             run = prepare(call.on_scopes(method), call)
             return run(call.scopes, *call.args, **call.kwargs)
 
-    lifted.is_lifted = True  # type: ignore[attr-defined]
+    vars(lifted)['has_axes'] = 'vmap' in name or 'scan' in name or getattr(fn, 'has_axes', False)
     return lifted
 
 
@@ -276,7 +276,7 @@ def fork_rngs(module: Any) -> Iterator[None]:
     outer = scope.rngs
     scope.rngs = {stream: LazyRng.create(scope.make_rng(stream)) for stream in outer}
     try:
-        if not getattr(module, '_lifts_lifted', False):  # else it runs inside alone
+        if not getattr(module, '_has_axes', False):  # else it runs inside of them alone
             binding.try_setup(module)
         yield
     finally:
@@ -340,5 +340,5 @@ def lift(
         (target,),
         {method: lifting(before[method], *args, **kw) for method, kw in methods.items()}
         | {'__module__': target.__module__, '__doc__': target.__doc__}
-        | {'_lifts_lifted': any(hasattr(fn, 'is_lifted') for fn in before.values())},
+        | {'_has_axes': any(getattr(fn, 'has_axes', False) for fn in before.values())},
     )
