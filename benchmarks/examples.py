@@ -48,6 +48,12 @@ def table(found: Mapping[str, Figures]) -> str:
     return '\n'.join(lines)
 
 
+def _without_folder(argument: str) -> str:
+    """An argument in which a folder of this machine is called FOLDER."""
+    key, sign, value = argument.rpartition('=')
+    return f'{key}{sign}FOLDER' if Path(value).is_absolute() else argument
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the examples; returns 0 where all came to their end."""
     options = parse(arguments)
@@ -64,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(found))
     for error in failed:
         print(error, file=sys.stderr)
-    about = _machine.about(f'python -m benchmarks.examples {" ".join(arguments or sys.argv[1:])}')
+    given = ' '.join(map(_without_folder, arguments or sys.argv[1:]))
+    about = _machine.about(f'python -m benchmarks.examples {given}')
     about['load'] = [*load, os.getloadavg()]
     print(f'\n{_machine.title(about)}')
     RESULTS.mkdir(exist_ok=True)

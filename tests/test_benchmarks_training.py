@@ -85,6 +85,11 @@ def test_all_examples_are_run_and_what_fails_is_told(tmp_path, monkeypatch, caps
     assert '| text_classification | accuracy 0.9877, given 1 | 12 s |' in told.out
     assert 'ppo failed' in told.err
     assert len(list(tmp_path.glob('*-examples.json'))) == 1
+    monkeypatch.setattr(_processes, 'run_child', lambda _: {'seconds': 1.0})
+    examples.main(['seq2seq', f'--out={tmp_path}', '--set', f'seq2seq.data={tmp_path}'])
+    (written,) = (file.read_text() for file in tmp_path.glob('*-examples.json'))
+    assert 'seq2seq --out=FOLDER --set seq2seq.data=FOLDER' in written
+    assert str(tmp_path) not in written
     with pytest.raises(SystemExit):
         examples.main(['nothing'])
     assert "there are no examples ['nothing']" in capsys.readouterr().err

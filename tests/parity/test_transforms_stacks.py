@@ -37,7 +37,7 @@ CANNOT = re.compile(
 """What JAX says of the oracle's custom_vjp: tracers got out, or it made variables inside; and of
 a ``setup`` that ran outside of the axes that its variables are to have."""
 SETUP = ('scale', 'setup')
-SETS_UP_OUTSIDE = ('jit', 'fold_rngs')
+SETS_UP_OUTSIDE = ('jit', 'fold_rngs', 'scan_layers')
 CHANGING_CARRY = ('scan_recurrent', 'while_loop')
 """Ways with state in a carry, which in the oracle must be mutable, see the deviations."""
 
