@@ -37,7 +37,9 @@ CANNOT = re.compile(
 """What JAX says of the oracle's custom_vjp: tracers got out, or it made variables inside; and of
 a ``setup`` that ran outside of the axes that its variables are to have."""
 SETUP = ('scale', 'setup')
-SETS_UP_OUTSIDE = ('jit', 'fold_rngs', 'scan_layers')
+SETS_UP_INSIDE = {'jit', 'fold_rngs'}
+"""Ways in which ours runs ``setup`` inside of the axes; in others, a function or a subclass does
+so outside, and both libraries refuse."""
 CHANGING_CARRY = ('scan_recurrent', 'while_loop')
 """Ways with state in a carry, which in the oracle must be mutable, see the deviations."""
 
@@ -60,11 +62,9 @@ def compare(ways: tuple[str, ...], body: str, mode: str, number: int = 1) -> Non
     case = Case(
         lambda nn: stack(nn, ways, body, number), (X,), streams=STREAMS, mutable=True, apply=apply
     )
-    if 'custom_vjp' in ways[1:] or (
-        body in SETUP and any(way in SETS_UP_OUTSIDE for way in ways[:-1])
-    ):
-        # A subclass's own method runs the setup that it inherits, as everywhere, outside.
-        compare_where_the_oracle_can(case, mode, refuses=body in SETUP and 'scan_layers' in ways)
+    if 'custom_vjp' in ways[1:] or (body in SETUP and len(ways) > 1):
+        refuses = body in SETUP and not set(ways[:-1]) <= SETS_UP_INSIDE
+        compare_where_the_oracle_can(case, mode, refuses)
     else:
         run_lifted(case, mode)
 
