@@ -3,11 +3,11 @@
 In one ``apply`` a model often has many equal blocks. The first is traced as ever. When a second
 one comes with the same class, fields, kinds of arguments and of variables, its operations are
 kept as a *program*: a function of its arguments, its variables and the keys that it draws.
-That program is put into the trace for this block and for each that follows, and what a block does
+It is called in the trace for this block and for each that follows, and what a block does
 beside, drawing keys, writing variables, reading parameters, is done again at the block's own path.
 
 Only what :mod:`linnet.linen.module.purity` can prove is reused; all else is traced as ever. The
-flag ``linnet_reuse_traces`` turns it on.
+flag ``linnet_reuse_traces`` turns it off.
 """
 
 from __future__ import annotations
