@@ -22,7 +22,7 @@ from benchmarks.cases import GROUPS, MODULES
 
 RESULTS = Path(__file__).parent / 'results'
 # What takes minutes and changes little between machines; not part of a quick run.
-_SLOW = ('compiled ResNet-50', 'abstract', 'attention')
+_SLOW = ('compiled ResNet-50', 'abstract init ResNet-50', 'attention')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

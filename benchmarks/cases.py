@@ -11,11 +11,12 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import math
 import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -75,6 +76,15 @@ def best(fn: Callable[[], Any], repeats: int) -> float:
     return min(once(fn) for _ in range(repeats))
 
 
+def quiet(fn: Callable[[], Any], scale: Scale) -> float:
+    """The least seconds of calls that go on for longer than most of what disturbs them."""
+    once(fn)
+    least, start, calls = math.inf, time.perf_counter(), 0
+    while calls < scale.repeats or time.perf_counter() - start < scale.seconds:
+        least, calls = min(least, once(fn)), calls + 1
+    return least
+
+
 def _trace(apply: Callable[..., Any], params: Any, inputs: Any, repeats: int) -> float:
     # A new function each time: JAX remembers what it has traced.
     return best(lambda: jax.make_jaxpr(lambda *args: apply(*args))(params, *inputs), repeats)
@@ -87,7 +97,7 @@ def importing(library: str, scale: Scale) -> Figures:
 
 
 def transformer(library: str, scale: Scale) -> Figures:
-    """The transformer without compiling it: tracing, eager calls, abstract init."""
+    """The transformer traced, called eagerly, and as users call what they have compiled."""
     model, key = build(library, 'transformer', scale), jax.random.key(0)
     made = model.init(key)
     params, apply = model.pure(made)
@@ -97,19 +107,8 @@ def transformer(library: str, scale: Scale) -> Figures:
     call = model.eager(made)
     figures['eager apply, transformer'] = best(lambda: call(*model.inputs), scale.repeats)
     run = model.jitted(made)
-    figures['compiled apply, as the library jits'] = best(
-        lambda: run(*model.inputs), 4 * scale.repeats
-    )
-    if model.traces:
-        figures['abstract init, transformer'] = _abstract(model, scale.repeats)
+    figures['compiled apply, as the library jits'] = quiet(lambda: run(*model.inputs), scale)
     return figures
-
-
-def _abstract(model: Model, repeats: int) -> float:
-    key = jax.random.key(0)
-    return best(
-        lambda: jax.tree.leaves(jax.eval_shape(lambda k: model.init(k), key)) and None, repeats
-    )
 
 
 def deep(library: str, scale: Scale) -> Figures:
@@ -140,10 +139,16 @@ def deep(library: str, scale: Scale) -> Figures:
     return figures
 
 
-def abstract(library: str, scale: Scale) -> Figures:
-    """Abstract init of the residual network."""
-    model = build(library, 'ResNet-50', scale)
-    return {'abstract init, ResNet-50': _abstract(model, scale.repeats)}
+def abstract(name: str, library: str, scale: Scale) -> Figures:
+    """Init under ``jax.eval_shape``, where the library allows that."""
+    model, key = build(library, name, scale), jax.random.key(0)
+    if not model.traces:
+        return {}
+
+    def shapes() -> Any:
+        return jax.tree.leaves(jax.eval_shape(lambda k: model.init(k), key)) and None
+
+    return {f'abstract init, {name}': best(shapes, scale.repeats)}
 
 
 def cold_init(name: str, library: str, scale: Scale) -> Figures:
@@ -174,7 +179,7 @@ def compiled(name: str, library: str, scale: Scale) -> Figures:
         ('training step', step, (variables, key, *model.inputs)),
     ):
         program = jax.jit(fn).lower(*args).compile()
-        figures[f'{what}, {name}'] = best(lambda p=program, a=args: p(*a), 4 * scale.repeats)
+        figures[f'{what}, {name}'] = quiet(lambda p=program, a=args: p(*a), scale)
         cost = program.cost_analysis() or {}
         figures[f'{what}, {name}, flops'] = cost.get('flops', 0.0)
         figures[f'{what}, {name}, bytes'] = cost.get('bytes accessed', 0.0)
@@ -220,17 +225,17 @@ def recurrent(library: str, scale: Scale) -> Figures:
         else:
             cell, inner = getattr(nn, name)(scale.hidden), (scale.hidden,)
         x = jax.random.normal(jax.random.key(1), (32, scale.steps, *inner))
-        figures |= _both_ways(f'{name}, {scale.steps} steps', nn.RNN(cell), x, scale.repeats)
+        figures |= _both_ways(f'{name}, {scale.steps} steps', nn.RNN(cell), x, scale)
     return figures
 
 
-def _both_ways(what: str, layer: Any, x: Any, repeats: int) -> Figures:
+def _both_ways(what: str, layer: Any, x: Any, scale: Scale) -> Figures:
     """A compiled layer's forward pass and gradient: time, operations, and memory beside arrays."""
     variables = jax.jit(layer.init)(jax.random.key(0), x)
     figures: Figures = {}
     for way, fn in _ways(layer).items():
         program = jax.jit(fn).lower(variables, x).compile()
-        figures[f'{what}, {way}'] = best(lambda p=program: p(variables, x), repeats)
+        figures[f'{what}, {way}'] = quiet(lambda p=program: p(variables, x), scale)
         figures[f'{what}, {way}, flops'] = (program.cost_analysis() or {}).get('flops', 0.0)
         figures[f'{what}, {way}, temporary bytes'] = _temporary_bytes(program)
     return figures
@@ -272,8 +277,7 @@ def attention(library: str, scale: Scale) -> Figures:
     efficient = plain.clone(attention_fn=nn.fused_attention) if library == 'linnet' else plain
     figures: Figures = {}
     for what, layer in (('attention', plain), ('memory-efficient attention', efficient)):
-        repeats = min(scale.repeats, 2)
-        figures |= _both_ways(f'{what}, {scale.tokens} tokens', layer, x, repeats)
+        figures |= _both_ways(f'{what}, {scale.tokens} tokens', layer, x, replace(scale, repeats=2))
     # Of a loop over chunks XLA counts the operations of one turn.
     figures = {name: figure for name, figure in figures.items() if not name.endswith('flops')}
     return figures | (_growth(efficient, x) if library == 'linnet' else {})
@@ -296,9 +300,9 @@ GROUPS: dict[str, Group] = {
     'import': Group(importing, _ALL[:-1]),
     'transformer': Group(transformer, _ALL),
     'deep': Group(deep, _WITH_FLOOR),
-    'abstract': Group(abstract, _WITH_FLOOR),
     **{
-        f'init {name}': Group(functools.partial(cold_init, name), libraries)
+        f'{what} {name}': Group(functools.partial(measure, name), libraries)
+        for what, measure in (('abstract init', abstract), ('init', cold_init))
         for name, libraries in (('transformer', _ALL), ('ResNet-50', _WITH_FLOOR))
     },
     **{

@@ -19,10 +19,12 @@ import jax.numpy as jnp
 class Scale:
     """How big everything is, and how often a process repeats what it measures.
 
-    The transformer has ``layers`` blocks, and is traced with each number of ``deep`` too.
+    A compiled program runs for ``seconds``, and ``repeats`` times at least. The transformer has
+    ``layers`` blocks, and is traced with each number of ``deep`` too.
     """
 
     repeats: int = 5
+    seconds: float = 1.0
     layers: int = 12
     deep: tuple[int, ...] = (48, 96)
     width: int = 128
@@ -50,8 +52,8 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = replace(FULL, repeats=3, deep=(48,), image=32, tokens=1024, side=2048)
-TINY = Scale(1, 1, (2,), 8, 2, 11, 4, (1,), 2, 3, 8, 4, 5, 3, 4, 8, 8, ('GRUCell',))
+QUICK = replace(FULL, repeats=3, seconds=0.2, deep=(48,), image=32, tokens=1024, side=2048)
+TINY = Scale(1, 0.0, 1, (2,), 8, 2, 11, 4, (1,), 2, 3, 8, 4, 5, 3, 4, 8, 8, ('GRUCell',))
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,16 @@ def put_into_trace(closed: Any, args: Sequence[Any]) -> list[Any]:
     return [trace.to_jaxpr_tracer(x, source) for x in out]
 
 
+def put_operation(operation: Any, args: Sequence[Any]) -> list[Any]:
+    """Puts one operation of a program, without effects, into the one that is being traced."""
+    trace: Any = _core.trace_ctx.trace
+    source = _source_info.current()
+    avals = [out.aval for out in operation.outvars]
+    tracers = [trace.to_jaxpr_tracer(x, source) for x in args]
+    primitive, params = operation.primitive, operation.params
+    return trace.emit_eqn(tracers, avals, primitive, params, set(), source, operation.ctx)
+
+
 def is_compiled() -> bool:
     """Tells whether operations end in a program, perhaps by way of derivatives and maps."""
     return jitted(_core.trace_ctx.trace) is not None
@@ -148,7 +158,7 @@ def parameters_of_call(traced: Any, closed: Any) -> dict[str, Any]:
     return params
 
 
-def call(parameters: dict[str, Any], args: Sequence[Any]) -> list[Any]:
+def call(parameters: dict[str, Any], *args: Any) -> list[Any]:
     """Calls a program with the parameters of :func:`parameters_of_call`."""
     return _pjit.jit_p.bind(*args, **parameters)
 

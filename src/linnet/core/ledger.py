@@ -125,6 +125,41 @@ class Ledger:
                 found.append(below)
         return found if some or not path else [path]
 
+    def below(self, path: Path, params: Mapping[str, Any]) -> Ledger:
+        """These notes, all of one module, with paths from there on.
+
+        Args:
+            path: where the module is.
+            params: its parameters; where all of them were read, that is one note.
+        """
+        notes, start = Ledger(), len(path)
+        if self._unread(params, path):
+            notes.reads = {(place[start:], name) for place, name in self.reads}
+            notes.whole = {place[start:] for place in self.whole}
+        else:
+            notes.whole = {()}
+        notes.places = {(place[start:], name): at for (place, name), at in self.places.items()}
+        notes._made = {(col, place[start:], name) for col, place, name in self._made}
+        for name in ('declined', 'fallbacks', 'sown_again', 'restarted'):
+            setattr(notes, name, getattr(self, name))
+        return notes
+
+    def repeat(self, notes: Ledger, path: Path) -> None:
+        """Notes that the module at a path did what another one did, of which :meth:`below` is."""
+        self.reads.update([(path + place, name) for place, name in notes.reads])
+        self.whole.update([path + place for place in notes.whole])
+        self.declined |= notes.declined
+        for (place, name), at in notes.places.items():
+            self.places.setdefault((path + place, name), at)
+        self._made.update([(col, path + place, name) for col, place, name in notes._made])
+        for mine, theirs in (
+            (self.fallbacks, notes.fallbacks),
+            (self.sown_again, notes.sown_again),
+            (self.restarted, notes.restarted),
+        ):
+            for name, where in theirs.items():
+                mine.setdefault(name, where)
+
 
 class _Crossings(threading.local):
     def __init__(self) -> None:

@@ -127,12 +127,17 @@ class Call:
 
     def __init__(self, traced: Any) -> None:
         closed, self._uses, self._results = _by_use(traced.jaxpr)
-        self._parameters = _compat.parameters_of_call(traced, closed)
+        call = functools.partial(_compat.call, _compat.parameters_of_call(traced, closed))
+        self._call, self._operation = call, jax.make_jaxpr(call)(*closed.in_avals).eqns[0]
         self._out = jax.tree_util.tree_structure(traced.out_info)
 
     def put(self, arrays: Sequence[Any]) -> Any:
         """Calls the program with these arrays, in a program that is being traced."""
-        out = _compat.call(self._parameters, [arrays[use] for use in self._uses])
+        uses = [arrays[use] for use in self._uses]
+        if _compat.is_staging():
+            out = _compat.put_operation(self._operation, uses)
+        else:
+            out = self._call(*uses)
         found = [*arrays, *out]
         return jax.tree_util.tree_unflatten(self._out, [found[i] for i in self._results])
 

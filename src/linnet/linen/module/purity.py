@@ -15,7 +15,7 @@ import functools
 import inspect
 import types
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ _WRITES = frozenset(
 )
 _ATTRIBUTES = ('LOAD_ATTR', 'LOAD_METHOD')
 _PLAIN = (bool, int, str, bytes, type(None), np.dtype, type(Ellipsis), range)
+_PLAIN_KINDS = frozenset(_PLAIN)
 _OWN_BEHAVIOUR = frozenset(
     '__delattr__ __getattr__ __getattribute__ __init__ __new__ __post_init__ __setattr__'.split()
 )
@@ -266,7 +267,7 @@ def identity(value: Any) -> Any:
         Unproved: the value may change, or cannot be compared.
     """
     kind = type(value)
-    if kind in _PLAIN:
+    if kind in _PLAIN_KINDS:
         return kind, value
     if kind in (float, complex):
         return kind, repr(value)  # 0.0 is equal to -0.0
@@ -280,10 +281,28 @@ def identity(value: Any) -> Any:
         items = tuple(value.keywords.items())
         return kind, identity(value.func), identity(value.args), identity(items)
     if isinstance(value, tuple):
-        return kind, tuple(map(identity, value))
+        return kind, identities(value)
     if kind is FrozenField:
         return kind, tuple((key, identity(item)) for key, item in value.items())
-    return kind, tuple(_parts_of(value))
+    require(_is_frozen(value))
+    parts = [getattr(value, name) for name in _names_of_fields(kind)]
+    return kind, proof_of(kind), identities(parts)
+
+
+def identities(values: Iterable[Any]) -> tuple[Any, ...]:
+    """The :func:`identity` of each value."""
+    # Most values are plain, and a call takes several times as long as to see that.
+    return tuple(
+        [
+            (type(value), value) if type(value) in _PLAIN_KINDS else identity(value)
+            for value in values
+        ]
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_of_fields(cls: type) -> tuple[str, ...]:
+    return tuple([field.name for field in dataclasses.fields(cls)])
 
 
 def _is_compiled(value: Any) -> bool:
@@ -298,11 +317,3 @@ def _identity_of_code(value: Any) -> Any:
     if closure and _is_trusted(value.__module__ or ''):
         return value.__code__, tuple(identity(cell.cell_contents) for cell in closure)
     return value, proof
-
-
-def _parts_of(value: Any) -> Iterator[Any]:
-    """The fields of a frozen dataclass."""
-    require(_is_frozen(value))
-    yield proof_of(type(value))
-    for field in dataclasses.fields(value):
-        yield identity(getattr(value, field.name))

@@ -28,7 +28,7 @@ from linnet.core.spmd import get_logical_axis_rules
 from linnet.core.watching import watching
 from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
-from linnet.linen.module.purity import Unproved, identity, proof_of, require
+from linnet.linen.module.purity import Unproved, identities, identity, proof_of, require
 from linnet.linen.module.state import SetupState
 
 Draws = tuple[tuple[tuple[str, ...], str, int], ...]
@@ -159,9 +159,9 @@ def _built(shape: Any, arrays: Any) -> Any:
 
 def _fields(module: Any) -> tuple[Any, ...]:
     """The values of a module's fields, and nothing else that the instance has."""
-    names = module._plan.fields
-    require(all(name in names or name in _OF_INSTANCES for name in module.__dict__))
-    return tuple(identity(getattr(module, name)) for name in names)
+    names, held = module._plan.fields, module.__dict__
+    require(_OF_INSTANCES.issuperset([name for name in held if name not in names]))
+    return identities([getattr(module, name) for name in names])
 
 
 def _surroundings() -> tuple[Any, ...]:
@@ -239,9 +239,9 @@ class Known:
         require(not meeting.module._plan.has_setup or all(path for path, _, _ in draws))
         self.draws = draws
         self._at = len(meeting.scope.path)
-        self.ledger = Ledger()
-        self.ledger.given = meeting.scope.counts.ledger.given
-        self.counts = Counts(self.ledger)
+        ledger = Ledger()
+        ledger.given = meeting.scope.counts.ledger.given
+        self.counts = Counts(ledger)
         self.written: tuple[Any, ...] = ()
         bases = [meeting.scope.rngs[stream].rng for _, stream, n in draws for _ in range(n)]
 
@@ -254,7 +254,9 @@ class Known:
         closed = traced.jaxpr
         require(not closed.effects)
         require(not any(isinstance(x, jax.core.Tracer) for x in closed.consts))
-        require(not (self.ledger.shared or () in self.ledger.whole))
+        require(not (ledger.shared or () in ledger.whole))
+        params = meeting.scope.all_parts().get('params', {})
+        self._notes = ledger.below(meeting.scope.path, params)
 
     def _run(self, meeting: Meeting, leaves: Any, keys: Any, bare: Run) -> Any:
         """Runs the method in a scope of its own; returns its result and what it has written."""
@@ -285,35 +287,13 @@ class Known:
         """Puts the program into the trace for another block; returns its result."""
         keys = _draw(meeting.scope, self.draws)
         y, values = self.program.put([*meeting.leaves, *keys])
-        self._replay(meeting.scope)
+        meeting.scope.counts.ledger.repeat(self._notes, meeting.scope.path)
         for (path, col, name), value in zip(self.written, values, strict=True):
             scope = meeting.scope
             for part in path[self._at :]:
                 scope = scope.descend(part)
             scope.put_variable(col, name, value)
         return y
-
-    def _replay(self, scope: Scope) -> None:
-        """Notes in the ledger of the call what the block did."""
-        mine, theirs = self.ledger, scope.counts.ledger
-
-        def moved(path: tuple[str, ...]) -> tuple[str, ...]:
-            return (*scope.path, *path[self._at :])
-
-        theirs.reads.update([(moved(path), name) for path, name in mine.reads])
-        theirs.whole.update(map(moved, mine.whole))
-        theirs.declined |= mine.declined
-        for path, name in mine.places:
-            theirs.places.setdefault((moved(path), name), mine.places[path, name])
-        for notes, seen in (
-            (theirs.fallbacks, mine.fallbacks),
-            (theirs.sown_again, mine.sown_again),
-            (theirs.restarted, mine.restarted),
-        ):
-            for name, where in seen.items():
-                notes.setdefault(name, where)
-        for col, path, name in mine._made:
-            theirs.made(col, moved(path), name)
 
 
 def _is_of_arrays(value: Any) -> bool:
