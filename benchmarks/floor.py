@@ -27,6 +27,7 @@ def floor_model(name: str, scale: Scale, layers: int | None = None) -> Model:
         ),
         'ResNet-50': (functools.partial(_init_resnet, scale), functools.partial(_resnet, scale)),
         'seq2seq': (functools.partial(_init_seq2seq, scale), _seq2seq),
+        'seq2seq, gates apart': (functools.partial(_init_gates_apart, scale), _gates_apart),
         'MLP': (_init_mlp, _mlp),
     }[name]
 
@@ -239,6 +240,21 @@ def _seq2seq(variables: Tree, key: Any, source: Any, target: Any) -> tuple[Any, 
     carry, _ = lstm(p['reader'], (zeros, zeros), jnp.take(p['embed'], source, axis=0))
     _, y = lstm(p['writer'], carry, jnp.take(p['embed'], target, axis=0))
     return _dense(p['head'], y), {}
+
+
+def _init_gates_apart(scale: Scale, key: Any) -> Tree:
+    """The parameters of the gates as leaves of their own, as Linen's trees and checkpoints have."""
+    params = _init_seq2seq(scale, key)['params']
+    for name in ('reader', 'writer'):
+        params[name] = jax.tree.map(lambda x: jnp.split(x, 4, -1), params[name])
+    return {'params': params}
+
+
+def _gates_apart(variables: Tree, key: Any, source: Any, target: Any) -> tuple[Any, Tree]:
+    params = dict(variables['params'])
+    for name in ('reader', 'writer'):
+        params[name] = {kind: jnp.concatenate(gates, -1) for kind, gates in params[name].items()}
+    return _seq2seq({'params': params}, key, source, target)
 
 
 def _init_mlp(key: Any) -> Tree:

@@ -104,7 +104,7 @@ def inputs_of(name: str, scale: Scale) -> tuple[Any, ...]:
         return (jnp.ones((2, scale.length), jnp.int32),)
     if name == 'ResNet-50':
         return (jnp.ones((1, scale.image, scale.image, 3)),)
-    if name == 'seq2seq':
+    if name.startswith('seq2seq'):
         words = jnp.ones((8, 32), jnp.int32)
         return (words, words)
     return (jnp.ones((3, 4, 4)),)
@@ -116,6 +116,7 @@ def linen_model(nn: Any, name: str, scale: Scale, layers: int | None = None) -> 
         'transformer': lambda: transformer(nn)(scale, layers or scale.layers),
         'ResNet-50': lambda: resnet(nn)(scale),
         'seq2seq': lambda: seq2seq(nn)(scale),
+        'seq2seq, gates apart': lambda: seq2seq(nn)(scale),
         'MLP': lambda: mlp(nn)(),
     }[name]()
     inputs = inputs_of(name, scale)

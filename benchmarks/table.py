@@ -14,6 +14,8 @@ from benchmarks._processes import Summary
 
 Figures = Mapping[str, Mapping[str, Summary]]
 """By figure, then by library."""
+PROGRAM = ', program'
+"""Ends the name of a figure that is not measured: a number that stands for a compiled program."""
 
 COLUMNS = {
     'linnet': 'Linnet',
@@ -97,6 +99,21 @@ def is_met(goal: Goal, summaries: Mapping[str, Summary]) -> bool | None:
     return summaries['linnet'].median <= goal.limit * unit
 
 
+def is_same_program(figures: Figures, figure: str, library: str) -> bool:
+    """Tells whether what is measured is, in Linnet, the very program of another library."""
+    programs = figures.get(figure + PROGRAM, {})
+    return {'linnet', library} <= programs.keys() and programs['linnet'] == programs[library]
+
+
+def _verdict(figures: Figures, figure: str) -> str:
+    goal = goal_of(figure)
+    if goal is None:
+        return ''
+    if is_same_program(figures, figure, goal.base):
+        return 'same program'
+    return {True: 'met', False: 'MISSED', None: ''}[is_met(goal, figures[figure])]
+
+
 def amount(figure: str, value: float) -> str:
     """A value in the unit of its figure: ``12.3 ms``."""
     if figure.endswith('flops'):
@@ -123,22 +140,27 @@ def _cell(figure: str, library: str, summaries: Mapping[str, Summary]) -> str:
 
 
 def rows(figures: Figures) -> list[list[str]]:
-    """The table with its heading: a figure a row, then a column for each library."""
+    """The table with its heading: a figure a row, then a column for each library.
+
+    ``=`` marks figures of one and the same compiled program, which only chance tells apart.
+    """
     present = [library for library in COLUMNS if any(library in s for s in figures.values())]
     table = [['', *(COLUMNS[library] for library in present), 'Linnet / Flax', 'goal', '']]
     for figure, summaries in figures.items():
+        if figure.endswith(PROGRAM):
+            continue
         goal = goal_of(figure)
-        met = is_met(goal, summaries) if goal else None
         of_flax = ''
         if {'linnet', 'flax'} <= summaries.keys() and summaries['flax'].median:
             of_flax = f'{summaries["linnet"].median / summaries["flax"].median:.2f}'
+            of_flax += ' =' * is_same_program(figures, figure, 'flax')
         table.append(
             [
                 figure,
                 *(_cell(figure, library, summaries) for library in present),
                 of_flax,
                 f'≤ {goal}' if goal else '',
-                {True: 'met', False: 'MISSED', None: ''}[met],
+                _verdict(figures, figure),
             ]
         )
     return table
@@ -178,7 +200,7 @@ def write_plot(figures: Figures, title: str, path: Path) -> None:
     shown = {
         figure: summaries
         for figure, summaries in figures.items()
-        if summaries.get('floor') and not figure.endswith(('flops', 'bytes', 'ratio'))
+        if summaries.get('floor') and not figure.endswith(('flops', 'bytes', 'ratio', PROGRAM))
     }
     page = Figure(figsize=(9, 1.5 + 0.45 * len(shown)), layout='constrained')
     FigureCanvasAgg(page)

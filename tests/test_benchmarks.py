@@ -21,7 +21,9 @@ SCALE = cases.SCALES['tiny']
 
 
 # These differ from the small one in the model alone, which other tests here trace.
-_LONG = {'compiled transformer', 'compiled ResNet-50', 'compiled seq2seq'}
+_LONG = {
+    f'compiled {name}' for name in ('transformer', 'ResNet-50', 'seq2seq', 'seq2seq, gates apart')
+}
 _DEEP = os.environ.get('LINNET_DEEP') == '1'
 
 
@@ -34,7 +36,9 @@ def test_each_group_measures_something(group):
         assert value > 0 or 'growth' in figure, figure
 
 
-@pytest.mark.parametrize('name', ['transformer', 'ResNet-50', 'seq2seq', 'MLP'])
+@pytest.mark.parametrize(
+    'name', ['transformer', 'ResNet-50', 'seq2seq', 'seq2seq, gates apart', 'MLP']
+)
 def test_the_floor_is_the_same_computation(name):
     costs = []
     for library in ('linnet', 'floor'):
@@ -125,6 +129,27 @@ def test_the_table_shows_ratios_and_goals():
     assert importing[-2:] == ['≤ 0.12', 'met']
     assert other[1:] == ['', '2.00 s', '', '', '', '']
     assert len(set(map(len, table.markdown(FIGURES).splitlines()))) == 1
+
+
+def test_the_table_tells_figures_of_the_same_program():
+    slower = {'linnet': Summary(1.1, 1.1, 1.1, 1), 'flax': Summary(1.0, 1.0, 1.0, 1)}
+    for digest, verdict in ((7.0, 'same program'), (8.0, 'MISSED')):
+        programs = {'linnet': Summary(7.0, 7.0, 7.0, 1), 'flax': Summary(*[digest] * 3, 1)}
+        figures = {'GRUCell, forward': slower, 'GRUCell, forward, program': programs}
+        _, row = table.rows(figures)
+        assert row[-3:] == ['1.10 =' if digest == 7 else '1.10', '≤ 1 Flax', verdict]
+
+
+def test_a_program_is_known_by_its_instructions():
+    def compiled(fn):
+        return jax.jit(fn).lower(jnp.ones(3)).compile()
+
+    def renamed(y):
+        return jnp.sin(y) + 1
+
+    same, other = compiled(renamed), compiled(lambda x: jnp.cos(x) + 1)
+    wanted = cases.number_of(compiled(lambda x: jnp.sin(x) + 1))
+    assert cases.number_of(same) == wanted != cases.number_of(other)
 
 
 def test_results_are_written_with_what_is_known_of_the_run(tmp_path):
