@@ -77,6 +77,19 @@ class WithSetup(nn.Module):
         return self.out(self.mlp(x))
 
 
+RematBlock = nn.remat(Block, static_argnums=(2,))
+RematSown = nn.remat(Sown, static_argnums=(2,), policy=jax.checkpoint_policies.dots_saveable)
+RematSetup = nn.remat(WithSetup)
+
+
+class Around(nn.Module):
+    """Has a block under ``nn.remat``, and draws beside it."""
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool = False) -> Any:
+        return nn.Dropout(0.5, deterministic=not train)(x) + RematBlock(0.5)(x, train)
+
+
 @dataclasses.dataclass(frozen=True)
 class Sizes:
     width: int = 3
@@ -113,6 +126,10 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     'configured': lambda: Stack(lambda i: Configured(Sizes(3))),
     'two kinds': lambda: Stack(lambda i: Configured(Sizes(3 + i % 2)), 6),
     'named': lambda: Stack(lambda i: Block(0.5, name=f'block_{i}')),
+    'remat': lambda: Stack(lambda i: RematBlock(0.5)),
+    'remat sown': lambda: Stack(lambda i: RematSown()),
+    'remat setup': lambda: Stack(lambda i: RematSetup()),
+    'remat in a block': lambda: Stack(lambda i: Around()),
 }
 
 
@@ -525,8 +542,18 @@ TRANSFORMED: dict[str, Callable[[Any], Any]] = {
 }
 
 
+RematResidual = nn.remat(Residual, static_argnums=(2,))
+MADE: dict[str, Callable[[], nn.Module]] = {
+    'residual': Residual,
+    'block': lambda: Block(0.5),
+    'remat residual': RematResidual,
+    'remat block': lambda: RematBlock(0.5),
+    'around': Around,
+}
+
+
 @pytest.mark.parametrize('how', TRANSFORMED)
-@pytest.mark.parametrize('make', [Residual, lambda: Block(0.5)], ids=['residual', 'block'])
+@pytest.mark.parametrize('make', MADE.values(), ids=MADE)
 def test_derivatives_and_maps_are_the_same_to_the_bit(make: Any, how: str, puts: list[str]) -> None:
     model = Stack(lambda i: make())
     variables = model.init(KEYS, X)

@@ -15,8 +15,6 @@ from typing import Any, TypeVar
 
 import jax
 
-from linnet import _compat
-from linnet.configurations import config
 from linnet.errors._base import LinnetError
 from linnet.errors.calls import (
     CallCompactUnboundModuleError,
@@ -27,7 +25,7 @@ from linnet.errors.calls import (
 from linnet.linen.module import binding
 from linnet.linen.module.context import context, named_calls_enabled
 from linnet.linen.module.mistakes import improved
-from linnet.linen.module.reuse import run_or_reuse
+from linnet.linen.module.reuse import may_reuse, run_or_reuse
 from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
 from linnet.traceback_util import api_boundary
 
@@ -70,13 +68,12 @@ def call_method(
 ) -> Any:
     """Calls ``fun(module, *args, **kwargs)`` as a method of the module."""
     name = getattr(fun, '__name__', 'unnamed')
-    if name == '__call__' and config.linnet_reuse_traces and _compat.is_compiled():
+    if name == '__call__' and may_reuse():
         return run_or_reuse(
             fun,
             module,
             args,
             kwargs,
-            _profiling_name(module, name),
             lambda: _enter(_guarded, fun, module, name, args, kwargs),
             lambda clone, args, kwargs: _enter(_bare, fun, clone, name, args, kwargs),
         )

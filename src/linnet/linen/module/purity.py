@@ -266,7 +266,7 @@ def identity(value: Any) -> Any:
     Raises:
         Unproved: the value may change, or cannot be compared.
     """
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _PLAIN_KINDS:
         return kind, value
     if kind in (float, complex):

@@ -13,6 +13,7 @@ flag ``linnet_reuse_traces`` turns it off.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,8 +39,13 @@ _ORDINARY = object()
 Run = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
 
+def may_reuse() -> bool:
+    """Tells whether calls are looked at: a program is being made, and the flag is on."""
+    return config.linnet_reuse_traces and _compat.is_compiled()
+
+
 def run_or_reuse(
-    fun: Any, module: Any, args: Any, kwargs: Any, name: str, as_ever: Callable[[], Any], bare: Run
+    fun: Any, module: Any, args: Any, kwargs: Any, as_ever: Callable[[], Any], bare: Run
 ) -> Any:
     """The result of a module's ``__call__``, by what is known of an equal one.
 
@@ -48,7 +54,6 @@ def run_or_reuse(
         module: the module.
         args: arguments.
         kwargs: keyword arguments.
-        name: what profiles call the operations.
         as_ever: runs the call.
         bare: ``bare(module, args, kwargs)`` runs the method unwatched and unnamed.
     """
@@ -71,6 +76,7 @@ def run_or_reuse(
         counts.programs[meeting.key] = known
     if known is _ORDINARY:
         return as_ever()
+    name = module.name or type(module).__name__
     with jax.named_scope(name) if named_calls_enabled() else contextlib.nullcontext():
         return known.put(meeting)
 
@@ -193,6 +199,14 @@ def _is_quiet(module: Any) -> bool:
     )
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Stream:
+    """Stands for the key of a stream, which differs from block to block."""
+
+    name: str
+
+
 class _Recording:
     """What a block does beside computing.
 
@@ -207,9 +221,16 @@ class _Recording:
 
 
 class _RecordedScope(Scope):
-    """A scope inside of a block that is traced apart; its streams hold their name as a key."""
+    """A scope inside of a block that is traced apart; its streams have no key."""
 
     recording: _Recording | None = None
+
+    def inner(self, *args: Any, **kwargs: Any) -> Scope:
+        """The root inside a transform: of ``nn.remat``, it draws the same keys."""
+        scope: Any = super().inner(*args, **kwargs)
+        if scope.boundary.name == 'nn.remat':
+            scope.recording = _Recording(self.root.recording.keys)  # type: ignore[attr-defined]
+        return scope
 
     def draw(self, name: str) -> LazyRng:
         """A key that is an input of the program."""
@@ -264,7 +285,7 @@ class Known:
         recording = _Recording(dict(zip(_places(self.draws), keys, strict=True)))
         root = self._root(meeting.scope, parts)
         root.recording = recording
-        y = bare(binding.clone(meeting.module, parent=root), args, kwargs)
+        y = bare(binding.clone(meeting.module, parent=root, name=None), args, kwargs)
         require(_is_of_arrays(y) and not recording.keys)
         self.written = tuple(recording.written)
         values = [_value_at(root, *place) for place in self.written]
@@ -274,7 +295,7 @@ class Known:
     def _root(self, scope: Scope, parts: dict[str, Any]) -> Any:
         root = _RecordedScope(
             {**{col: {} for col in scope.root._parts}, **parts},
-            {stream: LazyRng(stream, ()) for stream in scope.rngs},  # type: ignore[arg-type]
+            {stream: LazyRng(_Stream(stream), ()) for stream in scope.rngs},  # type: ignore[arg-type]
             scope.name,
             scope.root.mutable,
             path=scope.path,
@@ -297,9 +318,11 @@ class Known:
 
 
 def _is_of_arrays(value: Any) -> bool:
-    """Tells whether a result is arrays, or tuples of them."""
+    """Tells whether a result is arrays, or tuples of them, or dicts in the order of their keys."""
     if type(value) is tuple:
         return all(map(_is_of_arrays, value))
+    if type(value) is dict:
+        return list(value) == sorted(value) and all(map(_is_of_arrays, value.values()))
     return value is None or _is_array(value)
 
 
@@ -312,7 +335,7 @@ def _value_at(root: Any, path: tuple[str, ...], col: str, name: str) -> Any:
 
 def _places(draws: Draws) -> list[Any]:
     """Stream and path of each draw, counted from 1."""
-    return [(stream, (*path, i + 1)) for path, stream, n in draws for i in range(n)]
+    return [(_Stream(stream), (*path, i + 1)) for path, stream, n in draws for i in range(n)]
 
 
 def _draw(scope: Scope, draws: Draws) -> list[Any]:

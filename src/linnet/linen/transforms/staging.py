@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import linnet.core.lift.staging as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.staging import compiler
+from linnet.linen.module.reuse import may_reuse, run_or_reuse
+from linnet.linen.module.state import ModuleBase
 from linnet.linen.transforms.methods import Methods, lift_function, lift_jit
 from linnet.linen.transforms.methods import lift as lift_target
 
@@ -94,7 +96,7 @@ def checkpoint(
     """
     return lift_target(
         'checkpoint',
-        functools.partial(lift_function, lift.checkpoint),
+        _lift_checkpoint,
         target,
         methods,
         variables=variables,
@@ -107,6 +109,28 @@ def checkpoint(
 
 
 remat = checkpoint
+
+
+def _lift_checkpoint(fn: Callable[..., Any], cls: Any = None, **kwargs: Any) -> Callable[..., Any]:
+    """Lifts a method or a function; equal blocks of a lifted class are traced once."""
+    lifted = lift_function(lift.checkpoint, fn, cls=cls, **kwargs)
+    if cls is None or fn.__name__ != '__call__':
+        return lifted
+
+    @functools.wraps(lifted)
+    def method(module: Any, *args: Any, **kwargs: Any) -> Any:
+        if not (isinstance(module, ModuleBase) and may_reuse()):
+            return lifted(module, *args, **kwargs)
+        return run_or_reuse(
+            lifted,
+            module,
+            args,
+            kwargs,
+            lambda: lifted(module, *args, **kwargs),
+            lambda clone, args, kwargs: lifted(clone, *args, **kwargs),
+        )
+
+    return method
 
 
 def _after_self(argnums: int | Iterable[int]) -> tuple[int, ...]:
