@@ -3,7 +3,8 @@
 Compiled programs are kept under ``.cache/jax`` of the repository, so that a second run of the
 tests compiles next to nothing. ``LINNET_DEEP=1`` makes the tests that draw their programs draw
 many more of them; under ``CI`` they draw the same ones each time. ``LINNET_LIGHT=1``, for a second
-version of Python, leaves out two of three cases of each comparison with the oracle, and draws fewer.
+version of Python, leaves out two of three cases of each comparison with the oracle, and draws
+fewer.
 """
 
 from __future__ import annotations
