@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 from linnet.train import Confusion, HtmlReport, Sample
 
@@ -111,12 +112,18 @@ def open_page(browser: WebDriver, address: str, scheme: str, width: int) -> None
     browser.get(address)
 
 
-def requests(browser: WebDriver) -> list[str]:
-    """The addresses that were asked for, without what is in the page itself."""
+def requests(browser: WebDriver, address: str) -> list[str]:
+    """The addresses that a page asked for, without what is in the page itself."""
     events = [json.loads(entry['message'])['message'] for entry in browser.get_log('performance')]
-    sent = [event for event in events if event['method'] == 'Network.requestWillBeSent']
-    urls = [event['params']['request']['url'] for event in sent]
+    sent = [e['params'] for e in events if e['method'] == 'Network.requestWillBeSent']
+    # What a browser that has just started asks for on its own is another document's.
+    urls = [params['request']['url'] for params in sent if params['documentURL'] == address]
     return [url for url in urls if not url.startswith('data:')]
+
+
+def wait_until(browser: WebDriver, condition: Callable[[], bool]) -> None:
+    """Waits for what a busy machine may show a moment later."""
+    WebDriverWait(browser, 20).until(lambda _: condition())
 
 
 def too_faint(browser: WebDriver) -> list[Any]:
@@ -131,7 +138,7 @@ def too_faint(browser: WebDriver) -> list[Any]:
 def test_it_can_be_read(browser: WebDriver, address: str, scheme: str, width: int) -> None:
     open_page(browser, address, scheme, width)
     assert browser.get_log('browser') == []
-    assert requests(browser) == [address]
+    assert requests(browser, address) == [address]
     assert browser.execute_script('return document.documentElement.scrollWidth') == width
     assert too_faint(browser) == []
     ground = browser.execute_script('return getComputedStyle(document.body).backgroundColor')
@@ -169,12 +176,13 @@ def test_the_numbers_under_the_pointer_are_shown(
     # Twice: a pointer that stands where a page is opened has not moved on it.
     for offset in (40, 0):
         ActionChains(browser).move_to_element_with_offset(plot, offset, 0).perform()
+    wait_until(browser, tip.is_displayed)
     assert tip.text.splitlines()[0] in ('step 500', 'step 510')
     assert tip.text.splitlines()[1].startswith('train 0.1')
     assert tip.text.splitlines()[2].startswith('valid 0.1')
     assert too_faint(browser) == []
     ActionChains(browser).move_to_element(browser.find_element(By.TAG_NAME, 'h1')).perform()
-    assert not tip.is_displayed()
+    wait_until(browser, lambda: not tip.is_displayed())
 
 
 def test_faint_text_would_be_found(browser: WebDriver, address: str) -> None:
