@@ -114,7 +114,7 @@ remat = checkpoint
 def _lift_checkpoint(fn: Callable[..., Any], cls: Any = None, **kwargs: Any) -> Callable[..., Any]:
     """Lifts a method or a function; equal blocks of a lifted class are traced once."""
     lifted = lift_function(lift.checkpoint, fn, cls=cls, **kwargs)
-    if cls is None or fn.__name__ != '__call__':
+    if cls is None or getattr(fn, '__name__', '') != '__call__':
         return lifted
 
     @functools.wraps(lifted)
