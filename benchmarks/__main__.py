@@ -21,8 +21,17 @@ from benchmarks import _machine, _processes, table
 from benchmarks.cases import GROUPS, MODULES
 
 RESULTS = Path(__file__).parent / 'results'
-# What takes minutes and changes little between machines; not part of a quick run.
-_SLOW = ('compiled ResNet-50', 'abstract init ResNet-50', 'attention')
+# Not part of a quick run, which takes two minutes.
+_SLOW = (
+    'abstract init transformer',
+    'abstract init ResNet-50',
+    'init ResNet-50',
+    'compiled transformer',
+    'compiled ResNet-50',
+    'compiled seq2seq',
+    'compiled seq2seq, gates apart',
+    'attention',
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

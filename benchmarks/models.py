@@ -52,7 +52,9 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = replace(FULL, repeats=3, seconds=0.2, deep=(48,), image=32, tokens=1024, side=2048)
+QUICK = replace(
+    FULL, repeats=3, seconds=0.2, deep=(48,), image=32, tokens=1024, side=2048, cells=('LSTMCell',)
+)
 TINY = Scale(1, 0.0, 1, (2,), 8, 2, 11, 4, (1,), 2, 3, 8, 4, 5, 3, 4, 8, 8, ('GRUCell',))
 
 
