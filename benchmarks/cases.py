@@ -73,17 +73,14 @@ def once(fn: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def best(fn: Callable[[], Any], repeats: int) -> float:
-    """The least seconds of several calls, after one that is not counted."""
-    once(fn)
-    return min(once(fn) for _ in range(repeats))
+def best(fn: Callable[[], Any], repeats: int, seconds: float = 0.0) -> float:
+    """The least seconds of several calls, after one that is not counted.
 
-
-def quiet(fn: Callable[[], Any], scale: Scale) -> float:
-    """The least seconds of calls that go on for longer than most of what disturbs them."""
+    They go on for ``seconds`` at least: for longer than most of what disturbs them.
+    """
     once(fn)
     least, start, calls = math.inf, time.perf_counter(), 0
-    while calls < scale.repeats or time.perf_counter() - start < scale.seconds:
+    while calls < repeats or time.perf_counter() - start < seconds:
         least, calls = min(least, once(fn)), calls + 1
     return least
 
@@ -110,7 +107,9 @@ def transformer(library: str, scale: Scale) -> Figures:
     call = model.eager(made)
     figures['eager apply, transformer'] = best(lambda: call(*model.inputs), scale.repeats)
     run = model.jitted(made)
-    figures['compiled apply, as the library jits'] = quiet(lambda: run(*model.inputs), scale)
+    figures['compiled apply, as the library jits'] = best(
+        lambda: run(*model.inputs), scale.repeats, scale.seconds
+    )
     return figures
 
 
@@ -182,7 +181,9 @@ def compiled(name: str, library: str, scale: Scale) -> Figures:
         ('training step', step, (variables, key, *model.inputs)),
     ):
         program = jax.jit(fn).lower(*args).compile()
-        figures[f'{what}, {name}'] = quiet(lambda p=program, a=args: p(*a), scale)
+        figures[f'{what}, {name}'] = best(
+            lambda p=program, a=args: p(*a), scale.repeats, scale.seconds
+        )
         figures[f'{what}, {name}{PROGRAM}'] = number_of(program)
         cost = program.cost_analysis() or {}
         figures[f'{what}, {name}, flops'] = cost.get('flops', 0.0)
@@ -239,7 +240,9 @@ def _both_ways(what: str, layer: Any, x: Any, scale: Scale) -> Figures:
     figures: Figures = {}
     for way, fn in _ways(layer).items():
         program = jax.jit(fn).lower(variables, x).compile()
-        figures[f'{what}, {way}'] = quiet(lambda p=program: p(variables, x), scale)
+        figures[f'{what}, {way}'] = best(
+            lambda p=program: p(variables, x), scale.repeats, scale.seconds
+        )
         figures[f'{what}, {way}{PROGRAM}'] = number_of(program)
         figures[f'{what}, {way}, flops'] = (program.cost_analysis() or {}).get('flops', 0.0)
         figures[f'{what}, {way}, temporary bytes'] = _temporary_bytes(program)

@@ -23,7 +23,7 @@ from linnet.errors.calls import (
     IncorrectPostInitOverrideError,
 )
 from linnet.linen.module import binding
-from linnet.linen.module.context import context, named_calls_enabled
+from linnet.linen.module.context import context, named_calls_enabled, profiling_name
 from linnet.linen.module.mistakes import improved
 from linnet.linen.module.reuse import may_reuse, run_or_reuse
 from linnet.linen.module.state import UNCONSTRUCTED, ModuleBase
@@ -138,7 +138,7 @@ def _guarded(
         observer.enter(module, name, args, kwargs)
     try:
         if named_calls_enabled():
-            with jax.named_scope(_profiling_name(module, name)):
+            with jax.named_scope(profiling_name(module, name)):
                 y = run_interceptors(fun, module, *args, **kwargs)
         else:
             y = run_interceptors(fun, module, *args, **kwargs)
@@ -211,11 +211,6 @@ def _shown(arg: Any) -> str:
     if dtype is None or shape is None:
         return type(arg).__name__
     return f'{dtype}[{",".join(map(str, shape))}]'
-
-
-def _profiling_name(module: Any, method: str) -> str:
-    name = module.name or type(module).__name__
-    return name if method == '__call__' else f'{name}.{method}'
 
 
 class DescriptorWrapper:

@@ -104,6 +104,12 @@ def named_calls_enabled() -> bool:
     return _named_calls.enabled
 
 
+def profiling_name(module: Any, method: str) -> str:
+    """What the compiled program, and so a profile, calls a method of a module."""
+    name = module.name or type(module).__name__
+    return name if method == '__call__' else f'{name}.{method}'
+
+
 def enable_named_call() -> None:
     """Shows the names of modules in compiled programs, and so in profiles."""
     _named_calls.enabled = True

@@ -28,7 +28,7 @@ from linnet.core.scope import Scope
 from linnet.core.spmd import get_logical_axis_rules
 from linnet.core.watching import watching
 from linnet.linen.module import binding
-from linnet.linen.module.context import context, named_calls_enabled
+from linnet.linen.module.context import context, named_calls_enabled, profiling_name
 from linnet.linen.module.purity import Unproved, identities, identity, proof_of, require
 from linnet.linen.module.state import SetupState
 
@@ -76,7 +76,7 @@ def run_or_reuse(
         counts.programs[meeting.key] = known
     if known is _ORDINARY:
         return as_ever()
-    name = module.name or type(module).__name__
+    name = profiling_name(module, '__call__')
     with jax.named_scope(name) if named_calls_enabled() else contextlib.nullcontext():
         return known.put(meeting)
 
@@ -225,24 +225,31 @@ class _RecordedScope(Scope):
 
     recording: _Recording | None = None
 
+    @property
+    def _recording(self) -> _Recording | None:
+        root: Any = self.root
+        return root.recording
+
     def inner(self, *args: Any, **kwargs: Any) -> Scope:
         """The root inside a transform: of ``nn.remat``, it draws the same keys."""
         scope: Any = super().inner(*args, **kwargs)
-        if scope.boundary.name == 'nn.remat':
-            scope.recording = _Recording(self.root.recording.keys)  # type: ignore[attr-defined]
+        recording = self._recording
+        if recording is not None and scope.boundary.name == 'nn.remat':
+            scope.recording = _Recording(recording.keys)
         return scope
 
     def draw(self, name: str) -> LazyRng:
         """A key that is an input of the program."""
         lazy: Any = super().draw(name)
-        recording = self.root.recording  # type: ignore[attr-defined]
-        require(recording is not None and (lazy.rng, lazy.suffix) in recording.keys)
+        recording = self._recording
+        if recording is None or (lazy.rng, lazy.suffix) not in recording.keys:
+            raise Unproved
         return LazyRng(recording.keys.pop((lazy.rng, lazy.suffix)), ())
 
     def put_variable(self, col: str, name: str, value: Any) -> None:
         """Writes a variable, and notes it."""
         super().put_variable(col, name, value)
-        recording = self.root.recording  # type: ignore[attr-defined]
+        recording = self._recording
         if recording is not None:
             recording.written[self.path, col, name] = None
 
