@@ -219,4 +219,4 @@ def write_plot(figures: Figures, title: str, path: Path) -> None:
     axes.set_xlabel('time as a multiple of hand-written JAX')
     axes.set_title(textwrap.fill(title, 95), fontsize=8)
     axes.legend(fontsize=8)
-    page.savefig(path, dpi=110)
+    page.savefig(path, dpi=110, metadata={'Software': None})
