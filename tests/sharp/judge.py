@@ -37,7 +37,7 @@ class Outcome:
     Attributes:
         kind: ``works``, ``warning``, ``error``, or what is not wanted: ``silent``, ``cryptic``.
         text: what the library said.
-        missing: groups of words that an error lacks.
+        missing: groups of words that an error lacks, or what else it should be.
     """
 
     kind: str
@@ -87,6 +87,8 @@ def _judged(path: Path, error: Exception) -> Outcome:
         for group in groups
         if not any(word.strip().lower() in text.lower() for word in group.split('|'))
     )
+    if error.__context__ is not None and not error.__suppress_context__:
+        missing += ('an error that Python does not call another of the same moment',)
     return Outcome('cryptic' if missing else 'error', text, missing)
 
 

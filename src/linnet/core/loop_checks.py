@@ -250,16 +250,24 @@ def _part_name(path: tuple[Any, ...], first: int) -> str:
     return f'argument {path[1].idx + first}{jax.tree_util.keystr(path[2:])}'
 
 
-def check_branches(transform: str, outs: Sequence[Any]) -> None:
-    """Says how the branches of a choice differ in what they return and leave as variables.
+def branches_error(
+    transform: str, branches: Sequence[Callable[..., Any]], operands: tuple[Any, ...]
+) -> ScanError | None:
+    """How the branches of a choice differ in what they return and leave as variables.
 
     Args:
         transform: its name.
-        outs: of each branch, a pair of the result and the groups of variables, as shapes.
+        branches: functions that return a pair, the result and the groups of variables.
+        operands: their arguments.
 
-    Raises:
-        ScanError: they differ.
+    Returns:
+        An error to raise; ``None`` where they are alike, or one of them raises what the choice has
+        raised already.
     """
+    try:
+        outs = [jax.eval_shape(branch, *operands) for branch in branches]
+    except TypeError:
+        return None
     first, *others = [_named_parts(out) for out in outs]
     for number, other in enumerate(others, 1):
         changes = [
@@ -269,11 +277,12 @@ def check_branches(transform: str, outs: Sequence[Any]) -> None:
             if first.get(name) != other.get(name)
         ]
         if changes:
-            raise ScanError(
+            return ScanError(
                 f'the branches of {transform} differ: {"; ".join(changes[:4])}',
                 why='all must return, and leave as variables, the same shapes and dtypes',
                 mend='call all of them while self.is_initializing(), so that all variables exist',
             )
+    return None
 
 
 def _named_parts(out: Any) -> dict[str, str]:

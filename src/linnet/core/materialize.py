@@ -14,6 +14,7 @@ The flag ``linnet_fast_init`` (environment: ``LINNET_FAST_INIT=0``) turns all of
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -39,17 +40,27 @@ def run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     if not may_defer((args, kwargs)):
         return fn(*args, **kwargs)
+    with contextlib.suppress(_CannotDefer):
+        result = _deferring(fn, args, kwargs)
+        _deferred.evaluate(list(_pending(result)))
+        return _settled(result)
+    return fn(*args, **kwargs)
+
+
+class _CannotDefer(Exception):
+    """A program needs the numbers of an array at once."""
+
+
+def _deferring(fn: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     try:
         with _deferred.deferring():
-            result = fn(*args, **kwargs)
+            return fn(*args, **kwargs)
     except _OF_TRACERS:
-        return fn(*args, **kwargs)
+        raise _CannotDefer from None
     except (TypeError, NotImplementedError) as error:
-        if not any(message in str(error) for message in _NOT_FOR_TRACERS):
-            raise
-        return fn(*args, **kwargs)
-    _deferred.evaluate(list(_pending(result)))
-    return _settled(result)
+        if any(message in str(error) for message in _NOT_FOR_TRACERS):
+            raise _CannotDefer from None
+        raise
 
 
 _OF_TRACERS = (

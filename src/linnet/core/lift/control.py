@@ -16,7 +16,7 @@ from jax import lax
 
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.boundary import Boundary, Groups
-from linnet.core.loop_checks import check_branches, check_carry, check_condition
+from linnet.core.loop_checks import branches_error, check_carry, check_condition
 
 
 def cond(
@@ -63,9 +63,8 @@ def _choose(
     pure = [functools.partial(edge.pure(f), edge.variables, edge.rngs) for f in branches]
     try:
         y, out = choose(*pure)
-    except TypeError:
-        check_branches(edge.name, [jax.eval_shape(branch, *operands) for branch in pure])
-        raise
+    except TypeError as error:
+        raise branches_error(edge.name, pure, operands) or error from None
     edge.publish(out)
     return y
 
