@@ -121,7 +121,7 @@ def put_into_trace(closed: Any, args: Sequence[Any]) -> list[Any]:
     """Puts the operations of a program into the one that is being traced."""
     trace: Any = _core.trace_ctx.trace
     source = _source_info.current()
-    tracers = [trace.to_jaxpr_tracer(x, source) for x in args]
+    tracers = _staged(args, trace, source)
     put = _partial_eval.inline_jaxpr_into_trace
     out = put(trace, source, closed.jaxpr, closed.consts, *tracers)
     return [trace.to_jaxpr_tracer(x, source) for x in out]
@@ -132,9 +132,19 @@ def put_operation(operation: Any, args: Sequence[Any]) -> list[Any]:
     trace: Any = _core.trace_ctx.trace
     source = _source_info.current()
     avals = [out.aval for out in operation.outvars]
-    tracers = [trace.to_jaxpr_tracer(x, source) for x in args]
     primitive, params = operation.primitive, operation.params
+    tracers = _staged(args, trace, source)
     return trace.emit_eqn(tracers, avals, primitive, params, set(), source, operation.ctx)
+
+
+def _staged(args: Sequence[Any], trace: Any, source: Any) -> list[Any]:
+    """Arrays as values of the program that is being traced, which most of them are."""
+    return [
+        x
+        if isinstance(x, _partial_eval.DynamicJaxprTracer) and x._trace is trace
+        else trace.to_jaxpr_tracer(x, source)
+        for x in args
+    ]
 
 
 def is_compiled() -> bool:

@@ -95,16 +95,15 @@ def user_frame() -> tuple[types.FrameType | None, int]:
     """The innermost frame outside of this library and JAX, and its distance from the caller."""
     frame: types.FrameType | None = sys._getframe(1)
     depth = 1
-    while frame is not None and _is_between(frame.f_code):
+    while frame is not None:
+        code = frame.f_code
+        filename = code.co_filename
+        inner = _inner[filename] if filename in _inner else is_inner(filename)  # mostly known
+        if not inner and not (filename == '<string>' and code.co_name == '__init__'):
+            break  # the constructors of dataclasses stand between the user and us too
         frame = frame.f_back
         depth += 1
     return frame, depth
-
-
-def _is_between(code: types.CodeType) -> bool:
-    """Tells whether code stands between the user and us; constructors of dataclasses do."""
-    filename = code.co_filename
-    return is_inner(filename) or (filename == '<string>' and code.co_name == '__init__')
 
 
 def user_line() -> tuple[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 import types
 import warnings
@@ -18,6 +19,7 @@ import linnet.linen as nn
 from linnet.configurations import config
 from linnet.errors.variables import ScopeParamShapeError
 from linnet.linen.module import reuse
+from linnet.sharp_bits import silence
 
 X = jnp.arange(8.0).reshape(2, 4) / 8
 KEYS = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
@@ -446,14 +448,31 @@ def test_a_name_that_stands_for_something_else_is_seen(puts: list[str]) -> None:
     assert reuses(lambda i: cls())
 
 
-def test_a_name_that_a_function_in_a_field_mentions_is_seen(puts: list[str]) -> None:
+@pytest.mark.parametrize('sizes', [lambda: Sizes(2), Sizes], ids=['equal', 'the same'])
+def test_a_name_that_a_function_in_a_field_mentions_is_seen(
+    sizes: Callable[[], Sizes], puts: list[str]
+) -> None:
+    same = Sizes(2)
+    fields = (sizes() if sizes is not Sizes else same, scaled)
+
     def make(i: int) -> Any:
         set_factor(2.0 + i // 2)
-        return Configured(Sizes(2), scaled)
+        return Configured(*fields)
 
     assert not reuses(make)
     set_factor(2.0)
-    assert reuses(lambda i: Configured(Sizes(2), scaled))
+    assert reuses(lambda i: Configured(*fields))
+
+
+def test_a_partial_in_a_field_that_is_changed_in_place_is_seen(puts: list[str]) -> None:
+    act = functools.partial(nn.leaky_relu, negative_slope=0.0)
+
+    def make(i: int) -> Any:
+        act.keywords['negative_slope'] = i / 8
+        return Configured(Sizes(2), act)
+
+    assert not reuses(make)
+    assert reuses(lambda i: Configured(Sizes(2), act))
 
 
 @pytest.mark.parametrize('traced', [False, True])
@@ -633,6 +652,48 @@ def test_what_init_and_apply_find_odd_is_still_said(puts: list[str]) -> None:
     assert 'Block_9' in str(said[0].message)
 
 
+def test_a_name_that_two_lines_give_is_still_seen_in_blocks_that_were_not_traced(
+    puts: list[str],
+) -> None:
+    class Inner(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, twice: bool = False) -> Any:
+            if twice:
+                return nn.relu(nn.Dense(4)(x))
+            return nn.Dense(4)(x)
+
+    class Outer(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any, twice: bool = False) -> Any:
+            for _ in range(3):
+                inner = Inner()
+                x = inner(x)
+            return inner(x, twice=twice)
+
+    class Most(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            for _ in range(3):
+                outer = Outer()
+                x = outer(x)
+            return outer(x, twice=True)
+
+    with silence('LN351'):
+        variables = jax.eval_shape(Most().init, KEYS, X)
+    said = []
+    for reuse_traces in (True, False):
+        with (
+            config.temp_flip_flag('linnet_reuse_traces', reuse_traces),
+            warnings.catch_warnings(record=True) as found,
+        ):
+            warnings.simplefilter('always')
+            jax.make_jaxpr(lambda v: Most().apply(v, X))(variables)
+        said.append([str(w.message) for w in found])
+    assert {'Outer_1', 'Outer_2'} <= set(puts)
+    assert said[0] == said[1]
+    assert 'Dense_0 is made in two lines' in said[0][0]
+
+
 def test_an_error_in_a_later_block_is_the_one_it_always_was(puts: list[str]) -> None:
     variables = MODEL.init(KEYS, X)
     kernel = variables['params']['Block_3']['MLP_0']['Dense_0']['kernel']
@@ -642,6 +703,7 @@ def test_an_error_in_a_later_block_is_the_one_it_always_was(puts: list[str]) -> 
         flag = config.temp_flip_flag('linnet_reuse_traces', reuse_traces)
         with flag, pytest.raises(ScopeParamShapeError) as error:
             jax.jit(lambda v: apply(v))(variables)
+        assert error.value.__context__ is None
         said.append(str(error.value))
     assert said[0] == said[1]
     assert '/Block_3/MLP_0' in said[0]

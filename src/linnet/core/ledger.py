@@ -17,6 +17,8 @@ from linnet.errors.variables import ModifyScopeVariableError
 from linnet.sharp_bits import warn
 
 Path = tuple[str, ...]
+Place = tuple[str, int]
+"""A file, and a line of it."""
 
 
 class Ledger:
@@ -33,19 +35,19 @@ class Ledger:
         restarted: collections not passed in, whose variables were made and changed, each with a
             module.
         writes: variables that functions under transforms have written themselves.
-        places: where in the user's program each automatic name was given.
         shared: ids of modules that several fields hold, with the field that held them first.
     """
 
     __slots__ = (
         '_joined',
         '_made',
+        '_places',
         '_publishing',
+        '_repeated',
         'collisions',
         'declined',
         'fallbacks',
         'given',
-        'places',
         'reads',
         'restarted',
         'shared',
@@ -64,9 +66,10 @@ class Ledger:
         self.sown_again: dict[str, str] = {}
         self.restarted: dict[str, str] = {}
         self.writes: list[tuple[str, Path, str]] = []
-        self.places: dict[tuple[Path, str], tuple[str, int]] = {}
         self.shared: dict[Any, str] = {}
         self._joined: dict[str, Path] = {}
+        self._places: dict[tuple[Path, str], Place] = {}
+        self._repeated: dict[Path, Ledger] = {}
         self._made: set[tuple[str, Path, str]] = set()
         self._publishing = False
 
@@ -100,6 +103,30 @@ class Ledger:
             yield
         finally:
             self._publishing = False
+
+    def first_place(self, path: Path, name: str, place: Place) -> Place:
+        """Where in the user's program an automatic name was given first.
+
+        Args:
+            path: the module in which it is given.
+            name: the name.
+            place: where it is given now.
+        """
+        return self._place(path, name) or self._places.setdefault((path, name), place)
+
+    def _place(self, path: Path, name: str) -> Place | None:
+        place = self._places.get((path, name))
+        if place is None and self._repeated:
+            for i in range(len(path) + 1):
+                notes = self._repeated.get(path[:i])
+                place = None if notes is None else notes._place(path[i:], name)
+                if place is not None:
+                    break
+        return place
+
+    def forget_place(self, path: Path, name: str) -> None:
+        """Forgets that an automatic name was given, which was taken back."""
+        self._places.pop((path, name), None)
 
     def unread(self, params: Mapping[str, Any]) -> Iterator[Path]:
         """The paths of parameters that nothing has read, the highest where a whole part is unread.
@@ -138,7 +165,8 @@ class Ledger:
             notes.whole = {place[start:] for place in self.whole}
         else:
             notes.whole = {()}
-        notes.places = {(place[start:], name): at for (place, name), at in self.places.items()}
+        notes._places = {(place[start:], name): at for (place, name), at in self._places.items()}
+        notes._repeated = {place[start:]: below for place, below in self._repeated.items()}
         notes._made = {(col, place[start:], name) for col, place, name in self._made}
         for name in ('declined', 'fallbacks', 'sown_again', 'restarted'):
             setattr(notes, name, getattr(self, name))
@@ -146,11 +174,10 @@ class Ledger:
 
     def repeat(self, notes: Ledger, path: Path) -> None:
         """Notes that the module at a path did what another one did, of which :meth:`below` is."""
+        self._repeated.setdefault(path, notes)
         self.reads.update([(path + place, name) for place, name in notes.reads])
         self.whole.update([path + place for place in notes.whole])
         self.declined |= notes.declined
-        for (place, name), at in notes.places.items():
-            self.places.setdefault((path + place, name), at)
         self._made.update([(col, path + place, name) for col, place, name in notes._made])
         for mine, theirs in (
             (self.fallbacks, notes.fallbacks),

@@ -55,13 +55,14 @@ class Counts:
 
     All scopes of the call share it, inside and outside of transforms: a path that is met again
     goes on counting where it stopped. The ledger is what else they share, and the programs of
-    modules that were met before.
+    modules that were met before, and the fields of those met last.
     """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self._by_path: dict[tuple[str, ...], dict[str, int]] = {}
         self.ledger = ledger or Ledger()
         self.programs: dict[Any, Any] = {}
+        self.fields: dict[type, Any] = {}
 
     def at(self, path: tuple[str, ...]) -> dict[str, int]:
         """The counts of one path, by stream."""

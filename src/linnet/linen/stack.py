@@ -229,7 +229,7 @@ def _release(module: Any) -> None:
         parent._state.autoname_cursor[prefix] = int(number)
     parent._state.children.pop(name, None)
     parent.scope.reservations.pop(name, None)
-    parent.scope.counts.ledger.places.pop((parent.scope.path, name), None)
+    parent.scope.counts.ledger.forget_place(parent.scope.path, name)
     for attribute in ('scope', 'parent', 'name'):
         object.__setattr__(module, attribute, None)
 

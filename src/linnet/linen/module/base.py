@@ -76,7 +76,10 @@ class Module(VariableMethods):
         binding.construct(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        binding.set_attribute(self, name, value)
+        if self._state is UNCONSTRUCTED:  # the constructor sets the fields
+            object.__setattr__(self, name, value)
+        else:
+            binding.set_attribute(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         """Finds what ``setup`` makes, by running it when it is first asked for."""

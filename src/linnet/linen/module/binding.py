@@ -34,13 +34,12 @@ _set = object.__setattr__
 
 def construct(module: Any) -> None:
     """Ends the construction of an instance: state, parent, and a scope if there is one."""
-    _set(module, '_state', ModuleState())
-    _set(module, '_id', uuid())
+    state = ModuleState()
+    module.__dict__.update(_state=state, _id=uuid(), scope=None)
     if module.parent is UNSPECIFIED:
         _set(module, 'parent', context.module_stack[-1])
-    _set(module, 'scope', None)
     attach(module)
-    module._state.is_initialized = True
+    state.is_initialized = True
 
 
 def attach(module: Any) -> None:

@@ -49,8 +49,8 @@ _shapes_seen: dict[Any, set[Any]] = {}
 
 def note_name(parent: Any, name: str) -> None:
     """Warns where a second line of a program makes a submodule of the same automatic name."""
-    places, key, place = parent.scope.counts.ledger.places, (parent.scope.path, name), user_line()
-    first = places.setdefault(key, place)
+    place = user_line()
+    first = parent.scope.counts.ledger.first_place(parent.scope.path, name, place)
     if first != place:
         lines = ' and '.join(f'{os.path.basename(file)}:{line}' for file, line in (first, place))
         warn(

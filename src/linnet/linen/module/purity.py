@@ -73,8 +73,8 @@ class Proof:
     def holds(self) -> bool:
         """Tells whether all names still stand for what they did."""
         return all(
-            space.get(name, _missing) is value for space, name, value in self._names
-        ) and all(cell.cell_contents is value for cell, value in self._cells)
+            [space.get(name, _missing) is value for space, name, value in self._names]
+        ) and all([cell.cell_contents is value for cell, value in self._cells])
 
     def add(self, value: Any) -> None:
         """Proves what a name stands for.

@@ -14,27 +14,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from linnet import _compat
 from linnet.configurations import config
-from linnet.core.ledger import Ledger, crossings
+from linnet.core.ledger import Ledger
 from linnet.core.repeated import Call
 from linnet.core.rng import Counts, LazyRng, fold
 from linnet.core.scope import Scope
-from linnet.core.spmd import get_logical_axis_rules
-from linnet.core.watching import watching
 from linnet.linen.module import binding
-from linnet.linen.module.context import context, named_calls_enabled, profiling_name
-from linnet.linen.module.purity import Unproved, identities, identity, proof_of, require
-from linnet.linen.module.state import SetupState
+from linnet.linen.module.context import named_calls_enabled, profiling_name
+from linnet.linen.module.meeting import Meeting, is_array
+from linnet.linen.module.purity import Unproved, require
 
 Draws = tuple[tuple[tuple[str, ...], str, int], ...]
 """Paths below a block, streams, and how many keys are drawn."""
-_OF_INSTANCES = frozenset({'_id', '_parent_ref', '_state', 'name', 'scope'})
 _ORDINARY = object()
 Run = Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]
 
@@ -57,23 +54,22 @@ def run_or_reuse(
         as_ever: runs the call.
         bare: ``bare(module, args, kwargs)`` runs the method unwatched and unnamed.
     """
-    try:
-        meeting = Meeting(fun, module, args, kwargs)
-        counts = meeting.scope.counts
-        known = counts.programs.get(meeting.key)
-    except (Unproved, TypeError, ValueError):
+    met = _look_up(fun, module, args, kwargs)
+    if met is None:
         return as_ever()
+    meeting, known = met
+    programs = meeting.scope.counts.programs
     if known is None:
         drawn = _drawn(meeting.scope)
         y = as_ever()
-        counts.programs[meeting.key] = _difference(drawn, meeting.scope)
+        programs[meeting.key] = _difference(drawn, meeting.scope)
         return y
     if type(known) is tuple:
         try:
             known = Known(meeting, known, bare)
         except Exception:  # whatever it is, the call itself will say it
             known = _ORDINARY
-        counts.programs[meeting.key] = known
+        programs[meeting.key] = known
     if known is _ORDINARY:
         return as_ever()
     name = profiling_name(module, '__call__')
@@ -81,122 +77,13 @@ def run_or_reuse(
         return known.put(meeting)
 
 
-class Meeting:
-    """One call of a module that may be equal to another.
-
-    Attributes:
-        key: what equal calls have in common, hashable.
-        leaves: the arrays among the arguments and variables.
-    """
-
-    def __init__(self, fun: Any, module: Any, args: Any, kwargs: Any) -> None:
-        require(_is_quiet(module))
-        self.module, self.scope = module, module.scope
-        self.leaves: list[Any] = []
-        self.args, self.kwargs = args, kwargs
-        self._taken = self._take((args, tuple(kwargs.items())))
-        self._parts = {
-            col: _shape_of(part, self.leaves) for col, part in self.scope.all_parts().items()
-        }
-        self.key = (
-            proof_of(type(module)),
-            fun,
-            _fields(module),
-            self._taken,
-            tuple(self._parts.items()),
-            tuple(map(_compat.aval, self.leaves)),
-            _surroundings(),
-        )
-
-    def _take(self, value: Any) -> Any:
-        """What stands for an argument in the key; its arrays go to the leaves."""
-        if _is_array(value):
-            self.leaves.append(value)
-            return _ARRAY
-        if type(value) is tuple:
-            return tuple(map(self._take, value))
-        return identity(value)
-
-    def given(self, leaves: Any) -> tuple[Any, Any, dict[str, Any]]:
-        """Arguments, keyword arguments and variables with other arrays."""
-        arrays = iter(leaves)
-        args, items = _put_back((self.args, tuple(self.kwargs.items())), arrays)
-        parts = {col: _built(shape, arrays) for col, shape in self._parts.items()}
-        return args, dict(items), parts
-
-
-_ARRAY = object()
-"""Stands for an array in a key."""
-
-
-def _is_array(value: Any) -> bool:
-    return isinstance(value, (_compat.Tracer, jax.Array))  # in this order, which is much faster
-
-
-def _put_back(value: Any, arrays: Any) -> Any:
-    if _is_array(value):
-        return next(arrays)
-    if type(value) is tuple:
-        return tuple(_put_back(item, arrays) for item in value)
-    return value
-
-
-def _shape_of(part: Any, leaves: list[Any]) -> Any:
-    """The structure of variables, dicts in their order; the arrays go to the leaves."""
-    if _is_array(part):
-        leaves.append(part)
-        return _ARRAY
-    if isinstance(part, (dict, Mapping)):
-        return tuple([(name, _shape_of(value, leaves)) for name, value in part.items()])
-    found, treedef = jax.tree_util.tree_flatten(part)
-    require(all(map(_is_array, found)))
-    leaves.extend(found)
-    return treedef
-
-
-def _built(shape: Any, arrays: Any) -> Any:
-    """The variables of a structure."""
-    if shape is _ARRAY:
-        return next(arrays)
-    if isinstance(shape, tuple):
-        return {name: _built(part, arrays) for name, part in shape}
-    return jax.tree_util.tree_unflatten(shape, [next(arrays) for _ in range(shape.num_leaves)])
-
-
-def _fields(module: Any) -> tuple[Any, ...]:
-    """The values of a module's fields, and nothing else that the instance has."""
-    names, held = module._plan.fields, module.__dict__
-    require(_OF_INSTANCES.issuperset([name for name in held if name not in names]))
-    return identities([getattr(module, name) for name in names])
-
-
-def _surroundings() -> tuple[Any, ...]:
-    """What else a program depends on."""
-    return (
-        _compat.trace_context(),
-        tuple(config.__dict__.values()),
-        named_calls_enabled(),
-        str(get_logical_axis_rules()),
-    )
-
-
-def _is_quiet(module: Any) -> bool:
-    """Tells whether nobody takes part in calls, and the module stands where it can be moved."""
-    scope, state, plan = module.scope, module._state, module._plan
-    return (
-        type(scope) is Scope
-        and scope.parent is not None
-        and scope.root.boundary is None
-        and not scope.flags
-        and not crossings.stack
-        and plan.is_plain
-        and not (state.in_compact_method or state.in_setup)
-        and (not plan.has_setup or state.setup_called == SetupState.NEW)
-        and not (context.observers or context.interceptors)
-        and watching.make_root is None
-        and watching.on_attention is None
-        and not type(module).__module__.startswith('linnet.')
-    )
+def _look_up(fun: Any, module: Any, args: Any, kwargs: Any) -> tuple[Meeting, Any] | None:
+    """A call, and what is known of an equal one; ``None`` where nothing can be known."""
+    try:
+        meeting = Meeting(fun, module, args, kwargs)
+        return meeting, meeting.scope.counts.programs.get(meeting.key)
+    except (Unproved, TypeError, ValueError):
+        return None
 
 
 @jax.tree_util.register_static
@@ -330,7 +217,7 @@ def _is_of_arrays(value: Any) -> bool:
         return all(map(_is_of_arrays, value))
     if type(value) is dict:
         return list(value) == sorted(value) and all(map(_is_of_arrays, value.values()))
-    return value is None or _is_array(value)
+    return value is None or is_array(value)
 
 
 def _value_at(root: Any, path: tuple[str, ...], col: str, name: str) -> Any:

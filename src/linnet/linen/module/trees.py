@@ -34,11 +34,15 @@ _ATOMS = frozenset(
         types.MethodType,
     }
 )
+_CONTAINERS = (ModuleBase, dict, FrozenDict, list, tuple)
 
 
 def is_atom(value: Any) -> bool:
     """Tells, by the type alone, that a value holds no module and needs no freezing."""
-    return type(value) in _ATOMS
+    kind = type(value)
+    return kind in _ATOMS or not (
+        issubclass(kind, _CONTAINERS) or kind in serialization._STATE_DICT_REGISTRY
+    )
 
 
 def freeze_attribute(value: Any) -> Any:
