@@ -50,7 +50,8 @@ PAGE = {
         linnet.linen.module.decorators linnet.linen.module.merge linnet.linen.module.state
         linnet.linen.module.context linnet.linen.module.trees
         linnet.linen.module.checks linnet.linen.module.mistakes linnet.linen.module.binding
-        linnet.linen.module.purity linnet.linen.module.reuse
+        linnet.linen.module.purity linnet.linen.module.meeting
+        linnet.linen.module.reuse
         linnet.linen.module.calls linnet.linen.module.entry linnet.linen.module.plan
         linnet.linen.module.representation linnet.linen.module.variables
         linnet.linen.module.base linnet.linen.module.name_scope linnet.linen.module
