@@ -85,9 +85,13 @@ def best(fn: Callable[[], Any], repeats: int, seconds: float = 0.0) -> float:
     return least
 
 
-def _trace(apply: Callable[..., Any], params: Any, inputs: Any, repeats: int) -> float:
+def _trace(
+    apply: Callable[..., Any], params: Any, inputs: Any, repeats: int, seconds: float = 0
+) -> float:
     # A new function each time: JAX remembers what it has traced.
-    return best(lambda: jax.make_jaxpr(lambda *args: apply(*args))(params, *inputs), repeats)
+    return best(
+        lambda: jax.make_jaxpr(lambda *args: apply(*args))(params, *inputs), repeats, seconds
+    )
 
 
 def importing(library: str, scale: Scale) -> Figures:
@@ -118,17 +122,17 @@ def deep(library: str, scale: Scale) -> Figures:
     figures: Figures = {}
     whole: dict[int, float] = {}
     received: dict[int, float] = {}
-    repeats = min(scale.repeats, 3)
     for layers in (scale.layers, *scale.deep):
-        model, key = build(library, 'transformer', scale, layers), jax.random.key(0)
-        made = jax.eval_shape(model.init, key)
+        model, made = _with_zeros(library, scale, layers)
         params, apply = model.pure(made)
-        whole[layers] = _trace(apply, params, model.inputs, repeats)
-        received[layers] = _trace(lambda _, *inputs: inputs, params, model.inputs, repeats)
-        if layers == scale.deep[0]:
-            step = functools.partial(_training_step, model)
-            seconds = _trace(step, made, (key, *model.inputs), 1)
-            figures[f'trace training step, {layers} blocks'] = seconds
+        for found, run in ((whole, apply), (received, lambda _, *inputs: inputs)):
+            found[layers] = _trace(run, params, model.inputs, scale.repeats, scale.seconds)
+    # Last, for what it leaves behind slows down Python's garbage collector.
+    model, made = _with_zeros(library, scale, scale.deep[0])
+    step = functools.partial(_training_step, model)
+    figures[f'trace training step, {scale.deep[0]} blocks'] = _trace(
+        step, made, (jax.random.key(0), *model.inputs), 1
+    )
     for layers in scale.deep:
         figures[f'trace apply, {layers} blocks'] = whole[layers]
         depth = layers / scale.layers
@@ -139,6 +143,13 @@ def deep(library: str, scale: Scale) -> Figures:
             growth = (many / few - 1) / (depth - 1)
             figures[f'growth of trace{what} / of depth, {layers} blocks, ratio'] = growth
     return figures
+
+
+def _with_zeros(library: str, scale: Scale, layers: int) -> tuple[Model, Any]:
+    """The transformer of a depth, and arrays in place of its variables."""
+    model = build(library, 'transformer', scale, layers)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return model, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
 def abstract(name: str, library: str, scale: Scale) -> Figures:

@@ -152,11 +152,6 @@ def is_compiled() -> bool:
     return jitted(_core.trace_ctx.trace) is not None
 
 
-def aval(array: Any) -> Any:
-    """Shape and dtype of an array: ``jax.typeof``, and several times as fast for a tracer."""
-    return array.aval if isinstance(array, Tracer) else jax.typeof(array)
-
-
 def parameters_of_call(traced: Any, closed: Any) -> dict[str, Any]:
     """With what JAX calls a program that was made out of one that ``jax.jit`` has traced."""
     params = dict(traced._params, jaxpr=closed)

@@ -5,7 +5,7 @@ A copy of an id is a new id, so that a copied object is told from its original; 
 
 from __future__ import annotations
 
-import threading
+import itertools
 from typing import Any
 
 
@@ -13,14 +13,11 @@ class UUIDManager:
     """Gives ids that are different from each other, from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._id = 0
+        self._ids = itertools.count(1)  # which gives each number once, to all threads together
 
     def __call__(self) -> FlaxId:
         """Returns an id that this manager has not given before."""
-        with self._lock:
-            self._id += 1
-            return FlaxId(self._id)
+        return FlaxId(next(self._ids))
 
 
 class FlaxId:

@@ -477,8 +477,13 @@ class Scope:
 
     def all_parts(self, cols: CollectionFilter = True) -> dict[str, Any]:
         """This scope's part of every collection that has one, of those that ``cols`` takes."""
-        parts = {col: self._collection(col) for col in self.root._parts if in_filter(cols, col)}
-        return {col: part for col, part in parts.items() if part is not _EMPTY}
+        parts = {}
+        for col in self.root._parts:
+            if cols is True or in_filter(cols, col):
+                part = self._collection(col)
+                if part is not _EMPTY:
+                    parts[col] = part
+        return parts
 
     def variables(self) -> VariableDict | Collection:
         """All collections, from this scope downwards."""

@@ -117,7 +117,7 @@ class Ledger:
     def _place(self, path: Path, name: str) -> Place | None:
         place = self._places.get((path, name))
         if place is None and self._repeated:
-            for i in range(len(path) + 1):
+            for i in range(1, len(path) + 1):
                 notes = self._repeated.get(path[:i])
                 place = None if notes is None else notes._place(path[i:], name)
                 if place is not None:
@@ -175,10 +175,12 @@ class Ledger:
     def repeat(self, notes: Ledger, path: Path) -> None:
         """Notes that the module at a path did what another one did, of which :meth:`below` is."""
         self._repeated.setdefault(path, notes)
-        self.reads.update([(path + place, name) for place, name in notes.reads])
+        if notes.reads:
+            self.reads.update([(path + place, name) for place, name in notes.reads])
+        if notes._made:
+            self._made.update([(col, path + place, name) for col, place, name in notes._made])
         self.whole.update([path + place for place in notes.whole])
         self.declined |= notes.declined
-        self._made.update([(col, path + place, name) for col, place, name in notes._made])
         for mine, theirs in (
             (self.fallbacks, notes.fallbacks),
             (self.sown_again, notes.sown_again),

@@ -8,7 +8,7 @@ one of its class.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -20,7 +20,14 @@ from linnet.core.scope import Scope
 from linnet.core.spmd import get_logical_axis_rules
 from linnet.core.watching import watching
 from linnet.linen.module.context import context, named_calls_enabled
-from linnet.linen.module.purity import Proof, identities, identity, proof_of, require
+from linnet.linen.module.purity import (
+    Proof,
+    Unproved,
+    identities,
+    identity,
+    proof_of,
+    require,
+)
 from linnet.linen.module.state import SetupState
 
 _OF_INSTANCES = frozenset({'_id', '_parent_ref', '_state', 'name', 'scope'})
@@ -47,14 +54,15 @@ class Meeting:
         self.args, self.kwargs = args, kwargs
         self.leaves: list[Any] = []
         taken = _taken((args, *kwargs.items()), self.leaves)
-        self._parts = {col: _shape_of(part, self.leaves) for col, part in scope.all_parts().items()}
+        arrays, self._parts = jax.tree_util.tree_flatten(scope.all_parts())
+        self.leaves += arrays
         self.key = (
             proof_of(type(module)),
             fun,
             _identities_of_fields(module),
             taken,
-            tuple(self._parts.items()),
-            tuple([_compat.aval(leaf) for leaf in self.leaves]),
+            self._parts,
+            _avals(self.leaves),
             _surroundings(),
         )
 
@@ -62,8 +70,7 @@ class Meeting:
         """Arguments, keyword arguments and variables with other arrays."""
         arrays = iter(leaves)
         args, *items = _put_back((self.args, *self.kwargs.items()), arrays)
-        parts = {col: _built(shape, arrays) for col, shape in self._parts.items()}
-        return args, dict(items), parts
+        return args, dict(items), jax.tree_util.tree_unflatten(self._parts, arrays)
 
 
 def is_array(value: Any) -> bool:
@@ -93,55 +100,41 @@ def _put_back(value: Any, arrays: Iterator[Any]) -> Any:
     return value
 
 
-def _shape_of(part: Any, leaves: list[Any]) -> Any:
-    """The structure of variables, dicts in their order; the arrays go to the leaves."""
-    if isinstance(part, (dict, Mapping)):
-        shape: list[Any] = []
-        for name, value in part.items():
-            if isinstance(value, _compat.Tracer):
-                leaves.append(value)
-                shape.append((name, _ARRAY))
-            else:
-                shape.append((name, _shape_of(value, leaves)))
-        return tuple(shape)
-    if isinstance(part, jax.Array):
-        leaves.append(part)
-        return _ARRAY
-    found, treedef = jax.tree_util.tree_flatten(part)
-    require(all(map(is_array, found)))
-    leaves.extend(found)
-    return treedef
-
-
-def _built(shape: Any, arrays: Iterator[Any]) -> Any:
-    """The variables of a structure."""
-    if shape is _ARRAY:
-        return next(arrays)
-    if isinstance(shape, tuple):
-        return {name: _built(part, arrays) for name, part in shape}
-    return jax.tree_util.tree_unflatten(shape, [next(arrays) for _ in range(shape.num_leaves)])
+def _avals(leaves: list[Any]) -> tuple[Any, ...]:
+    """Shapes and dtypes; only arrays have them."""
+    try:
+        return tuple([leaf.aval for leaf in leaves])
+    except AttributeError:
+        raise Unproved from None
 
 
 class _Fields:
-    """The fields of a module, and what stands for them in a key.
+    """The fields of a module, which the next one of its class has too, most often.
 
-    Args:
-        values: the fields' values.
+    Attributes:
+        identities: what stands for their values in a key.
+
+    Raises:
+        Unproved: they cannot be compared, or the instance has something else.
     """
 
-    def __init__(self, values: list[Any]) -> None:
-        self._values = values
-        self.identities = identities(values)
+    def __init__(self, module: Any) -> None:
+        names = module._plan.fields
+        self._held = _OF_INSTANCES.union(names)
+        require(module.__dict__.keys() <= self._held)
+        self._values = [(name, getattr(module, name)) for name in names]
+        self.identities = identities([value for _, value in self._values])
         found = list(_flat(self.identities))
         self._proofs = [part for part in found if type(part) is Proof]
         # The keywords of a partial can be changed in place.
         self._is_constant = functools.partial not in found
 
-    def are(self, values: list[Any]) -> bool:
-        """Tells whether a module with these values has the same identities."""
+    def are_of(self, module: Any) -> bool:
+        """Tells whether another module of the class has these very values, and nothing else."""
         return (
             self._is_constant
-            and all([a is b for a, b in zip(self._values, values, strict=True)])
+            and module.__dict__.keys() <= self._held
+            and all([getattr(module, name) is value for name, value in self._values])
             and all([proof.holds() for proof in self._proofs])
         )
 
@@ -156,13 +149,11 @@ def _flat(value: Any) -> Iterator[Any]:
 
 
 def _identities_of_fields(module: Any) -> tuple[Any, ...]:
-    """What stands for the values of a module's fields; the instance must have nothing else."""
-    names, held, last = module._plan.fields, module.__dict__, module.scope.counts.fields
-    require(held.keys() <= _OF_INSTANCES.union(names))
-    values = [getattr(module, name) for name in names]
-    fields = last.get(type(module))
-    if fields is None or not fields.are(values):
-        fields = last[type(module)] = _Fields(values)
+    """What stands for the values of a module's fields."""
+    cls, last = type(module), module.scope.counts.fields
+    fields = last.get(cls)
+    if fields is None or not fields.are_of(module):
+        fields = last[cls] = _Fields(module)
     return fields.identities
 
 

@@ -15,7 +15,7 @@ import functools
 import inspect
 import types
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -66,15 +66,15 @@ class Proof:
     """That some code does the same each time, as long as :meth:`holds`."""
 
     def __init__(self) -> None:
-        self._names: list[tuple[Mapping[str, Any], str, Any]] = []
+        self._names: list[tuple[Callable[..., Any], str, Any]] = []  # how they are looked up
         self._cells: list[tuple[Any, Any]] = []
         self._seen: set[int] = set()
 
     def holds(self) -> bool:
         """Tells whether all names still stand for what they did."""
-        return all(
-            [space.get(name, _missing) is value for space, name, value in self._names]
-        ) and all([cell.cell_contents is value for cell, value in self._cells])
+        return all([get(name, _missing) is value for get, name, value in self._names]) and all(
+            [cell.cell_contents is value for cell, value in self._cells]
+        )
 
     def add(self, value: Any) -> None:
         """Proves what a name stands for.
@@ -143,7 +143,7 @@ class Proof:
         if name in _OWN_BEHAVIOUR:
             require(_is_generated(value))
             return
-        self._names.append((vars(cls), name, value))
+        self._names.append((vars(cls).get, name, value))
         self.add(getattr(value, 'wrapped', value))
 
     def _add_function(self, fn: types.FunctionType) -> None:
@@ -171,12 +171,12 @@ class Proof:
             require(name in _BUILTINS)
             return
         value = fn.__globals__[name]
-        self._names.append((fn.__globals__, name, value))
+        self._names.append((fn.__globals__.get, name, value))
         if isinstance(value, types.ModuleType) and not _is_trusted(value.__name__):
             attributes = vars(value)
             require(attribute in attributes)
             value = attributes[str(attribute)]
-            self._names.append((attributes, str(attribute), value))
+            self._names.append((attributes.get, str(attribute), value))
         self.add(value)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -133,6 +133,14 @@ class _RecordedScope(Scope):
             raise Unproved
         return LazyRng(recording.keys.pop((lazy.rng, lazy.suffix)), ())
 
+    def get_variable(self, col: str, name: str, default: Any = None) -> Any:
+        """The value of a variable, of which the order of no dict can be seen."""
+        return _without_dicts(super().get_variable(col, name, default))
+
+    def param(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """A parameter, of which the order of no dict can be seen."""
+        return _without_dicts(super().param(name, *args, **kwargs))
+
     def put_variable(self, col: str, name: str, value: Any) -> None:
         """Writes a variable, and notes it."""
         super().put_variable(col, name, value)
@@ -218,6 +226,14 @@ def _is_of_arrays(value: Any) -> bool:
     if type(value) is dict:
         return list(value) == sorted(value) and all(map(_is_of_arrays, value.values()))
     return value is None or is_array(value)
+
+
+def _without_dicts(value: Any) -> Any:
+    """A value; the order of dicts in it may differ from block to block, which no key tells."""
+    if not is_array(value):
+        parts = jax.tree_util.tree_leaves(value, is_leaf=lambda x: isinstance(x, Mapping))
+        require(not any(isinstance(part, Mapping) for part in parts))
+    return value
 
 
 def _value_at(root: Any, path: tuple[str, ...], col: str, name: str) -> Any:
