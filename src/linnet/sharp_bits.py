@@ -98,9 +98,9 @@ def user_frame() -> tuple[types.FrameType | None, int]:
     while frame is not None:
         code = frame.f_code
         filename = code.co_filename
-        inner = _inner[filename] if filename in _inner else is_inner(filename)  # mostly known
-        if not inner and not (filename == '<string>' and code.co_name == '__init__'):
-            break  # the constructors of dataclasses stand between the user and us too
+        if not (_inner.get(filename) or is_inner(filename)):  # most files are known
+            if filename != '<string>' or code.co_name != '__init__':
+                break  # the constructors of dataclasses stand between the user and us too
         frame = frame.f_back
         depth += 1
     return frame, depth

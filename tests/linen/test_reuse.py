@@ -129,6 +129,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     'two kinds': lambda: Stack(lambda i: Configured(Sizes(3 + i % 2)), 6),
     'named': lambda: Stack(lambda i: Block(0.5, name=f'block_{i}')),
     'remat': lambda: Stack(lambda i: RematBlock(0.5)),
+    'remat made anew': lambda: Stack(lambda i: nn.remat(Block, static_argnums=(2,))(0.5)),
     'remat sown': lambda: Stack(lambda i: RematSown()),
     'remat setup': lambda: Stack(lambda i: RematSetup()),
     'remat in a block': lambda: Stack(lambda i: Around()),
@@ -419,7 +420,7 @@ class Attributes(Scaled):
         lambda i: Scaled(SHARED.features + i),
         lambda i: Scaled((1, True, 1.0, np.float32(1))[i]),
         lambda i: nn.Dense(4),
-        lambda i: nn.remat(MLP)() if i < 4 else None,
+        lambda i: nn.remat(MLP, policy=lambda *args, **kwargs: False)(),
     ],
 )
 def test_other_fields_and_classes_are_traced_as_ever(make: Any, puts: list[str]) -> None:

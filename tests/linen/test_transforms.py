@@ -69,6 +69,22 @@ def test_lifted_functions_keep_their_name() -> None:
     assert (lifted.__name__, lifted.__doc__) == ('forward', 'Runs.')
 
 
+def test_remat_makes_one_class_for_equal_options() -> None:
+    class Scaled(nn.Module):
+        def __call__(self, x):
+            return 2 * x
+
+    policy = jax.checkpoint_policies.dots_saveable
+    options = [{}, {'policy': policy}, {'prevent_cse': False}, {'variables': 'params'}]
+    classes = [nn.remat(Scaled, **option) for option in options]
+    assert len(set(classes)) == 4
+    assert classes == [nn.remat(Scaled, **option) for option in options]
+    assert nn.remat(Scaled, variables=['params']) not in classes
+    assert nn.remat(Scaled)().apply({}, X[0, 0]) == 2 * X[0, 0]
+    Scaled.__call__ = lambda self, x: 3 * x
+    assert nn.remat(Scaled)().apply({}, X[0, 0]) == 3 * X[0, 0]
+
+
 @pytest.mark.parametrize('transform', [nn.jit, nn.remat, nn.fold_rngs])
 def test_state_goes_in_and_comes_out(transform: Any) -> None:
     net = compact(lambda self, x: transform(Scale)(name='s')(x))

@@ -49,7 +49,7 @@ def repeated(static: int) -> Callable[[F], F]:
         @functools.wraps(fn)
         def call(*args: Any) -> Any:
             options = args[split:]
-            if not _compat.is_staging() or not _hashes(options):
+            if not _compat.is_staging() or not hashes(options):
                 return fn(*args)
             arrays, types = args[:split], tuple(map(type, options))
             avals = tuple([x.aval if isinstance(x, _compat.Tracer) else _aval(x) for x in arrays])
@@ -188,7 +188,8 @@ def _check_order(operation: Any, inputs: Collection[int]) -> None:
 _MOST = 2048  # sets of shapes of one function
 
 
-def _hashes(values: tuple[Any, ...]) -> bool:
+def hashes(values: tuple[Any, ...]) -> bool:
+    """Tells whether values can be looked up in a dict."""
     try:
         hash(values)
     except TypeError:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import linnet.core.lift.staging as lift
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter
 from linnet.core.lift.staging import compiler
+from linnet.core.repeated import hashes
 from linnet.linen.module.reuse import may_reuse, run_or_reuse
 from linnet.linen.module.state import ModuleBase
 from linnet.linen.transforms.methods import Methods, lift_function, lift_jit
@@ -72,7 +73,8 @@ def checkpoint(
 ) -> Target:
     """``jax.checkpoint`` of a module: the backward pass computes it again and keeps less.
 
-    Also called ``nn.remat``.
+    Also called ``nn.remat``. Of a class and the same options it makes one class, not a new one
+    each time.
 
     Args:
         target: a module class, or a function whose first argument is a module.
@@ -94,21 +96,28 @@ def checkpoint(
     >>> list(Net().init(jax.random.key(0), jnp.ones((1, 3)))['params'])
     ['hidden']
     """
-    return lift_target(
-        'checkpoint',
-        _lift_checkpoint,
-        target,
-        methods,
-        variables=variables,
-        rngs=rngs,
-        concrete=concrete,
-        prevent_cse=prevent_cse,
-        static_argnums=_after_self(static_argnums),
-        policy=policy,
-    )
+    options: dict[str, Any] = {
+        'variables': variables,
+        'rngs': rngs,
+        'concrete': concrete,
+        'prevent_cse': prevent_cse,
+        'static_argnums': _after_self(static_argnums),
+        'policy': policy,
+    }
+    if isinstance(target, type) and methods is None and hashes((*options.values(),)):
+        call: Any = getattr(target, '__call__', None)  # noqa: B004 which may be replaced
+        return _checkpointed(target, call, **options)
+    return lift_target('checkpoint', _lift_checkpoint, target, methods, **options)
 
 
 remat = checkpoint
+
+
+@functools.lru_cache(maxsize=256, typed=True)
+def _checkpointed(target: Any, call: Any, **options: Any) -> Any:
+    """A lifted class: one for all that ask for the same, so that equal blocks are of one class."""
+    del call
+    return lift_target('checkpoint', _lift_checkpoint, target, None, **options)
 
 
 def _lift_checkpoint(fn: Callable[..., Any], cls: Any = None, **kwargs: Any) -> Callable[..., Any]:
