@@ -98,9 +98,10 @@ def user_frame() -> tuple[types.FrameType | None, int]:
     while frame is not None:
         code = frame.f_code
         filename = code.co_filename
-        if not (_inner.get(filename) or is_inner(filename)):  # most files are known
-            if filename != '<string>' or code.co_name != '__init__':
-                break  # the constructors of dataclasses stand between the user and us too
+        # Constructors of dataclasses stand between the user and us too. Most files are known.
+        inner = _inner.get(filename) or is_inner(filename)
+        if not (inner or (filename == '<string>' and code.co_name == '__init__')):
+            break
         frame = frame.f_back
         depth += 1
     return frame, depth

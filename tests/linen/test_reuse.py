@@ -335,6 +335,18 @@ def with_a_class(self: Any, x: Any, train: Any = False) -> Any:
     return x * Inner.scale
 
 
+def of_a_dict_of_parameters(self: Any, x: Any, train: Any = False) -> Any:
+    for scale in self.param('scales', lambda key: {'b': X[0], 'a': X[1]}).values():
+        x = x * scale + 1
+    return x
+
+
+def of_a_dict_in_a_variable(self: Any, x: Any, train: Any = False) -> Any:
+    for scale in self.variable('params', 'scales', lambda: {'b': X[0], 'a': X[1]}).value.values():
+        x = x * scale + 1
+    return x
+
+
 def of_class_state(self: Any, x: Any, train: Any = False) -> Any:
     self.state['n'] = self.state.get('n', 0) + 1
     return x * self.state['n']
@@ -355,6 +367,8 @@ IMPURE = (
     returning_a_dict,
     returning_a_number,
     with_a_class,
+    of_a_dict_of_parameters,
+    of_a_dict_in_a_variable,
 )
 
 
