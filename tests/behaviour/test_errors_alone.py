@@ -50,6 +50,13 @@ class OtherBranches(nn.Module):
         return nn.cond(True, lambda module, x: x, lambda module, x: x[0], self, x)
 
 
+class OtherSizes(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        return nn.vmap(lambda module, x, y: x + y)(self, x, x[:1])
+
+
+MODULES = (Wrong, Looking, Compiled, WrongParameter, OtherBranches, OtherSizes)
 PLACES: dict[str, Callable[[Any, Any], Any]] = {
     'called': lambda module, x: module()(x),
     'after other layers': lambda module, x: module()(nn.Dense(4)(nn.Dense(4)(x))),
@@ -96,7 +103,7 @@ WAYS: dict[str, Callable[[Net], Any]] = {
 
 @pytest.mark.parametrize('way', WAYS)
 @pytest.mark.parametrize('place', PLACES)
-@pytest.mark.parametrize('inner', [Wrong, Looking, Compiled, WrongParameter, OtherBranches])
+@pytest.mark.parametrize('inner', MODULES)
 def test_an_error_is_not_raised_while_another_is_handled(
     inner: type[nn.Module], place: str, way: str
 ) -> None:

@@ -198,18 +198,21 @@ def checking_sizes(
     Raises:
         ScanError: nothing has the axis, or not all have one size along it.
     """
+    about = (transform, axes, values, option, given, first)
     if size is None:
-        _check_sizes(transform, axes, values, option, given, first)
+        wrong = _sizes_error(*about)
+        if wrong is not None:
+            raise wrong
     try:
         yield
-    except ValueError:
-        _check_sizes(transform, axes, values, option, given, first)
-        raise
+    except ValueError as error:
+        raise _sizes_error(*about) or error from None
 
 
-def _check_sizes(
+def _sizes_error(
     transform: str, axes: Any, values: Any, option: str, given: int | None, first: int
-) -> None:
+) -> ScanError | None:
+    """Says which parts have which size along the axis; ``None`` where all have one."""
     sizes: dict[int, str] = {given: f'{option}='} if given else {}
     beyond = False
 
@@ -224,18 +227,19 @@ def _check_sizes(
 
     jax.tree_util.tree_map_with_path(note, axes, values, is_leaf=lambda x: x is None)
     if not sizes and not beyond:
-        raise ScanError(
+        return ScanError(
             f'nothing tells {transform} the size of its axis',
             why='no argument and no variable has it',
             mend=f'{transform}(..., {option}=n)',
         )
     if len(sizes) > 1:
-        raise ScanError(
+        return ScanError(
             f'{transform} has parts of several sizes along its axis: '
             f'{", ".join(f"{what}{size}" for size, what in sizes.items())}',
             why='all that is sliced has as many slices',
             mend='in_axes=None for an argument that all share, or variables of that many slices',
         )
+    return None
 
 
 def _variable_name(path: tuple[Any, ...]) -> str:
