@@ -20,14 +20,7 @@ from linnet.core.scope import Scope
 from linnet.core.spmd import get_logical_axis_rules
 from linnet.core.watching import watching
 from linnet.linen.module.context import context, named_calls_enabled
-from linnet.linen.module.purity import (
-    Proof,
-    Unproved,
-    identities,
-    identity,
-    proof_of,
-    require,
-)
+from linnet.linen.module.purity import Proof, Unproved, identities, identity, proof_of, require
 from linnet.linen.module.state import SetupState
 
 _OF_INSTANCES = frozenset({'_id', '_parent_ref', '_state', 'name', 'scope'})
@@ -127,7 +120,7 @@ class _Fields:
         found = list(_flat(self.identities))
         self._proofs = [part for part in found if type(part) is Proof]
         # The keywords of a partial can be changed in place.
-        self._is_constant = functools.partial not in found
+        self._is_constant = not any(part is functools.partial for part in found)
 
     def are_of(self, module: Any) -> bool:
         """Tells whether another module of the class has these very values, and nothing else."""
