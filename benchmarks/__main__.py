@@ -13,7 +13,7 @@ import argparse
 import importlib.util
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f'measuring {group} ...', file=sys.stderr, flush=True)
             values = _processes.interleaved(
                 {
-                    library: ('-m', 'benchmarks.cases', library, group, scale)
-                    for library in libraries
-                    if library in GROUPS[group].libraries
+                    names: ('-m', 'benchmarks.cases', names, group, scale)
+                    for names in _shares(group, libraries)
                 },
                 options.rounds or rounds,
                 tell=failures.append,
             )
-            figures |= table.by_figure(_processes.summaries(values))
+            figures |= table.by_figure(_processes.summaries(_by_library(values)))
     except KeyboardInterrupt:
         failures.append('interrupted: the table is not whole')
     given = sys.argv[1:] if arguments is None else arguments
@@ -93,6 +92,22 @@ def _groups(options: argparse.Namespace) -> list[str]:
     found = [group for group in GROUPS if group.startswith(tuple(options.only))]
     if not found:
         raise SystemExit(f'no group begins with {options.only}; there are: {", ".join(GROUPS)}')
+    return found
+
+
+def _shares(group: str, libraries: Sequence[str]) -> list[str]:
+    """The libraries that a process takes, for each process."""
+    names = [library for library in libraries if library in GROUPS[group].libraries]
+    return [','.join(names)] if GROUPS[group].together and names else names
+
+
+def _by_library(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Figures by library and name, of those that processes print as ``LIBRARY: NAME``."""
+    found: dict[str, dict[str, Any]] = {}
+    for figures in values.values():
+        for named, series in figures.items():
+            library, _, name = named.partition(': ')
+            found.setdefault(library, {})[name] = series
     return found
 
 

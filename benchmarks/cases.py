@@ -1,9 +1,10 @@
-"""What is measured: groups of figures, each taken of one library in one fresh process.
+"""What is measured: groups of figures, taken in fresh processes.
 
-python -m benchmarks.cases LIBRARY GROUP SCALE
+python -m benchmarks.cases LIBRARY,LIBRARY GROUP SCALE
 
-prints the figures of a group as one line of JSON. Times are in seconds, and where something can be
-repeated they are the least of several repetitions; the names of other figures end in their unit.
+prints the figures of a group, named ``LIBRARY: FIGURE``, as one line of JSON. Times are in seconds,
+and where something can be repeated they are the least of several repetitions; the names of other
+figures end in their unit.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,15 +45,22 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Group:
-    """Figures that one process measures.
+    """Figures that a process measures.
 
     Attributes:
-        measure: takes the library and the scale, and returns the figures.
+        measure: takes libraries and the scale, and returns the figures of each library.
         libraries: the libraries that have them.
+        together: whether one process takes all libraries, in turn, or each has its own.
     """
 
-    measure: Callable[[str, Scale], Figures]
+    measure: Callable[[Sequence[str], Scale], dict[str, Figures]]
     libraries: tuple[str, ...]
+    together: bool = False
+
+    @classmethod
+    def apart(cls, measure: Callable[[str, Scale], Figures], libraries: tuple[str, ...]) -> Group:
+        """A group of which each library has a process of its own."""
+        return cls(lambda names, scale: {name: measure(name, scale) for name in names}, libraries)
 
 
 def build(library: str, name: str, scale: Scale, layers: int | None = None) -> Model:
@@ -82,6 +90,21 @@ def best(fn: Callable[[], Any], repeats: int, seconds: float = 0.0) -> float:
     least, start, calls = math.inf, time.perf_counter(), 0
     while calls < repeats or time.perf_counter() - start < seconds:
         least, calls = min(least, once(fn)), calls + 1
+    return least
+
+
+def in_turn(
+    calls: Mapping[str, Callable[[], Any]], repeats: int, seconds: float
+) -> dict[str, float]:
+    """The least seconds of each of several functions, called in turn; :func:`best` of each.
+
+    What a process does to its memory, and a machine to a process, is the same for all of them.
+    """
+    least, start, turns = dict.fromkeys(calls, math.inf), time.perf_counter(), 0
+    while turns < repeats or time.perf_counter() - start < seconds * len(calls):
+        for name, call in calls.items():
+            least[name] = min(least[name], best(call, 2))
+        turns += 1
     return least
 
 
@@ -180,26 +203,41 @@ def _peak_memory() -> float:
     return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
-def compiled(name: str, library: str, scale: Scale) -> Figures:
+def compiled(name: str, libraries: Sequence[str], scale: Scale) -> dict[str, Figures]:
     """The compiled forward pass and training step of a model, and what XLA says that they cost."""
-    model, key = build(library, name, scale), jax.random.key(0)
+    figures: dict[str, Figures] = {library: {} for library in libraries}
+    steps = {library: _steps(build(library, name, scale)) for library in libraries}
+    for what in ('forward', 'training step'):
+        programs = {
+            library: (jax.jit(fn).lower(*args).compile(), args)
+            for library, (fn, args) in ((library, steps[library][what]) for library in libraries)
+        }
+        seconds = in_turn(
+            {library: functools.partial(p, *args) for library, (p, args) in programs.items()},
+            scale.repeats,
+            scale.seconds,
+        )
+        for library, (program, _) in programs.items():
+            cost = program.cost_analysis() or {}
+            figures[library] |= {
+                f'{what}, {name}': seconds[library],
+                f'{what}, {name}{PROGRAM}': number_of(program),
+                f'{what}, {name}, flops': cost.get('flops', 0.0),
+                f'{what}, {name}, bytes': cost.get('bytes accessed', 0.0),
+            }
+    return figures
+
+
+def _steps(model: Model) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """What is compiled of a model: functions, each with its arguments."""
+    key = jax.random.key(0)
     variables = model.init(key)
     _, apply = model.pure(variables)
     step = functools.partial(_training_step, model)
-    figures: Figures = {}
-    for what, fn, args in (
-        ('forward', apply, (variables, *model.inputs)),
-        ('training step', step, (variables, key, *model.inputs)),
-    ):
-        program = jax.jit(fn).lower(*args).compile()
-        figures[f'{what}, {name}'] = best(
-            lambda p=program, a=args: p(*a), scale.repeats, scale.seconds
-        )
-        figures[f'{what}, {name}{PROGRAM}'] = number_of(program)
-        cost = program.cost_analysis() or {}
-        figures[f'{what}, {name}, flops'] = cost.get('flops', 0.0)
-        figures[f'{what}, {name}, bytes'] = cost.get('bytes accessed', 0.0)
-    return figures
+    return {
+        'forward': (apply, (variables, *model.inputs)),
+        'training step': (step, (variables, key, *model.inputs)),
+    }
 
 
 def _training_step(model: Model, variables: Any, key: Any, *inputs: Any) -> Any:
@@ -330,29 +368,31 @@ def _growth(layer: Any, x: Any) -> Figures:
 
 
 GROUPS: dict[str, Group] = {
-    'import': Group(importing, _ALL[:-1]),
-    'transformer': Group(transformer, _ALL),
-    'deep': Group(deep, _WITH_FLOOR),
+    'import': Group.apart(importing, _ALL[:-1]),
+    'transformer': Group.apart(transformer, _ALL),
+    'deep': Group.apart(deep, _WITH_FLOOR),
     **{
-        f'{what} {name}': Group(functools.partial(measure, name), libraries)
+        f'{what} {name}': Group.apart(functools.partial(measure, name), libraries)
         for what, measure in (('abstract init', abstract), ('init', cold_init))
         for name, libraries in (('transformer', _ALL), ('ResNet-50', _WITH_FLOOR))
     },
     **{
-        f'compiled {name}': Group(functools.partial(compiled, name), _WITH_FLOOR)
+        f'compiled {name}': Group(functools.partial(compiled, name), _WITH_FLOOR, together=True)
         for name in ('transformer', 'ResNet-50', 'seq2seq', 'seq2seq, gates apart', 'MLP')
     },
-    'dispatch': Group(dispatch, _WITH_FLOOR),
-    'recurrent': Group(recurrent, _LINEN),
-    'dropout': Group(dropout, _LINEN),
-    'attention': Group(attention, _LINEN),
+    'dispatch': Group.apart(dispatch, _WITH_FLOOR),
+    'recurrent': Group.apart(recurrent, _LINEN),
+    'dropout': Group.apart(dropout, _LINEN),
+    'attention': Group.apart(attention, _LINEN),
 }
 
 
 def main() -> None:
-    """Measures one group of one library."""
-    library, group, scale = sys.argv[1:]
-    print(json.dumps(GROUPS[group].measure(library, SCALES[scale])))
+    """Measures one group."""
+    libraries, group, scale = sys.argv[1:]
+    measured = GROUPS[group].measure(libraries.split(','), SCALES[scale])
+    named = {f'{lib}: {name}': x for lib, found in measured.items() for name, x in found.items()}
+    print(json.dumps(named))
 
 
 if __name__ == '__main__':

@@ -29,7 +29,7 @@ _DEEP = os.environ.get('LINNET_DEEP') == '1'
 
 @pytest.mark.parametrize('group', [g for g in cases.GROUPS if _DEEP or g not in _LONG])
 def test_each_group_measures_something(group):
-    figures = cases.GROUPS[group].measure('linnet', SCALE)
+    figures = cases.GROUPS[group].measure(['linnet'], SCALE)['linnet']
     assert figures
     for figure, value in figures.items():
         assert np.isfinite(value), figure
@@ -162,14 +162,20 @@ def test_results_are_written_with_what_is_known_of_the_run(tmp_path):
 
 
 def test_the_command_prints_a_table_and_leaves_out_what_is_not_there(monkeypatch, capsys):
+    asked = []
+
     def child(arguments):
-        return {'cpu, cpu': 0.5}
+        if 'benchmarks.cases' not in arguments:
+            return {'cpu, cpu': 1}
+        names, group, _ = arguments[2:]
+        asked.append((names, group))
+        return {f'{library}: eager apply, {group}': 0.5 for library in names.split(',')}
 
     take_turns = functools.partial(_processes.interleaved, child=child)
     monkeypatch.setattr(_processes, 'run_child', child)
     monkeypatch.setattr(_processes, 'interleaved', take_turns)
     monkeypatch.setattr(program.importlib.util, 'find_spec', lambda name: name != 'haiku' or None)
-    status = program.main(['--quick', '--only', 'transformer', '--name', ''])
+    status = program.main(['--quick', '--only', 'transformer', 'compiled MLP', '--name', ''])
     printed = capsys.readouterr()
     assert status == 0
     with pytest.raises(SystemExit, match='no group begins'):
@@ -177,12 +183,14 @@ def test_the_command_prints_a_table_and_leaves_out_what_is_not_there(monkeypatch
     assert 'Haiku is not installed: left out' in printed.err
     assert '500 ms (1.00)' in printed.out
     assert 'Haiku |' not in printed.out
+    assert ('nnx', 'transformer') in asked
+    assert ('linnet,flax,floor', 'compiled MLP') in asked
 
 
 def test_what_was_measured_before_an_interruption_is_printed(monkeypatch, capsys):
     def take_turns(commands, rounds, tell):
         if 'nnx' in commands:
-            return {'linnet': {'eager apply': [0.5]}}
+            return {'linnet': {'linnet: eager apply': [0.5]}}
         raise KeyboardInterrupt
 
     monkeypatch.setattr(_processes, 'run_child', lambda arguments: {'cpu, cpu': 0.5})
