@@ -208,19 +208,15 @@ def compiled(name: str, libraries: Sequence[str], scale: Scale) -> dict[str, Fig
     figures: dict[str, Figures] = {library: {} for library in libraries}
     steps = {library: _steps(build(library, name, scale)) for library in libraries}
     for what in ('forward', 'training step'):
-        programs = {
-            library: (jax.jit(fn).lower(*args).compile(), args)
-            for library, (fn, args) in ((library, steps[library][what]) for library in libraries)
-        }
-        seconds = in_turn(
-            {library: functools.partial(p, *args) for library, (p, args) in programs.items()},
-            scale.repeats,
-            scale.seconds,
-        )
-        for library, (program, _) in programs.items():
+        runs: dict[str, functools.partial[Any]] = {}
+        for library, of in steps.items():
+            fn, args = of[what]
+            runs[library] = functools.partial(jax.jit(fn).lower(*args).compile(), *args)
+        for library, seconds in in_turn(runs, scale.repeats, scale.seconds).items():
+            program: Any = runs[library].func
             cost = program.cost_analysis() or {}
             figures[library] |= {
-                f'{what}, {name}': seconds[library],
+                f'{what}, {name}': seconds,
                 f'{what}, {name}{PROGRAM}': number_of(program),
                 f'{what}, {name}, flops': cost.get('flops', 0.0),
                 f'{what}, {name}, bytes': cost.get('bytes accessed', 0.0),
