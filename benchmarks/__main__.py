@@ -28,6 +28,7 @@ _SLOW = (
     'init ResNet-50',
     'compiled transformer',
     'compiled ResNet-50',
+    'compiled ResNet-50, blocks by name',
     'compiled seq2seq',
     'compiled seq2seq, gates apart',
     'attention',

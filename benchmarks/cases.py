@@ -374,7 +374,14 @@ GROUPS: dict[str, Group] = {
     },
     **{
         f'compiled {name}': Group(functools.partial(compiled, name), _WITH_FLOOR, together=True)
-        for name in ('transformer', 'ResNet-50', 'seq2seq', 'seq2seq, gates apart', 'MLP')
+        for name in (
+            'transformer',
+            'ResNet-50',
+            'ResNet-50, blocks by name',
+            'seq2seq',
+            'seq2seq, gates apart',
+            'MLP',
+        )
     },
     'dispatch': Group.apart(dispatch, _WITH_FLOOR),
     'recurrent': Group.apart(recurrent, _LINEN),

@@ -26,6 +26,10 @@ def floor_model(name: str, scale: Scale, layers: int | None = None) -> Model:
             functools.partial(_transformer, scale),
         ),
         'ResNet-50': (functools.partial(_init_resnet, scale), functools.partial(_resnet, scale)),
+        'ResNet-50, blocks by name': (
+            functools.partial(_init_blocks_by_name, scale),
+            functools.partial(_blocks_by_name, scale),
+        ),
         'seq2seq': (functools.partial(_init_seq2seq, scale), _seq2seq),
         'seq2seq, gates apart': (functools.partial(_init_gates_apart, scale), _gates_apart),
         'MLP': (_init_mlp, _mlp),
@@ -194,6 +198,21 @@ def _resnet(scale: Scale, variables: Tree, key: Any, x: Any) -> tuple[Any, Tree]
         y = conv(b[2], y)
         x = jax.nn.relu(y + (conv(b[3], x, stride) if len(b) > 3 else x))
     return _dense(p['head'], x.mean((1, 2))), {'batch_stats': new} if train else {}
+
+
+def _init_blocks_by_name(scale: Scale, key: Any) -> Tree:
+    """The blocks in a dict, as Linen's trees have them: JAX takes ``block_10`` before ``block_2``."""
+    variables = _init_resnet(scale, key)
+    params = dict(variables['params'])
+    params['blocks'] = {f'block_{i}': block for i, block in enumerate(params['blocks'])}
+    return {**variables, 'params': params}
+
+
+def _blocks_by_name(scale: Scale, variables: Tree, key: Any, x: Any) -> tuple[Any, Tree]:
+    params = dict(variables['params'])
+    blocks = params['blocks']
+    params['blocks'] = [blocks[f'block_{i}'] for i in range(len(blocks))]
+    return _resnet(scale, {**variables, 'params': params}, key, x)
 
 
 # The recurrent network and the small one.

@@ -104,7 +104,7 @@ def inputs_of(name: str, scale: Scale) -> tuple[Any, ...]:
     """The inputs of a model."""
     if name == 'transformer':
         return (jnp.ones((2, scale.length), jnp.int32),)
-    if name == 'ResNet-50':
+    if name.startswith('ResNet-50'):
         return (jnp.ones((1, scale.image, scale.image, 3)),)
     if name.startswith('seq2seq'):
         words = jnp.ones((8, 32), jnp.int32)
@@ -117,6 +117,7 @@ def linen_model(nn: Any, name: str, scale: Scale, layers: int | None = None) -> 
     module = {
         'transformer': lambda: transformer(nn)(scale, layers or scale.layers),
         'ResNet-50': lambda: resnet(nn)(scale),
+        'ResNet-50, blocks by name': lambda: resnet(nn)(scale),
         'seq2seq': lambda: seq2seq(nn)(scale),
         'seq2seq, gates apart': lambda: seq2seq(nn)(scale),
         'MLP': lambda: mlp(nn)(),
