@@ -14,13 +14,11 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from benchmarks import _machine, _processes, table
 from benchmarks.cases import GROUPS, MODULES
 
-RESULTS = Path(__file__).parent / 'results'
 # Not part of a quick run, which takes two minutes.
 _SLOW = (
     'abstract init transformer',
@@ -128,10 +126,10 @@ def _write(figures: Any, about: dict[str, Any], options: argparse.Namespace) -> 
     name = f'{about["date"][:10]}-{kind}' if options.name is None else options.name
     if not name:
         return
-    table.write_json(figures, about, RESULTS / f'{name}.json')
+    table.write_json(figures, about, table.RESULTS / f'{name}.json')
     print(f'written: benchmarks/results/{name}.json', file=sys.stderr)
     try:
-        table.write_plot(figures, _machine.title(about), RESULTS / f'{name}.png')
+        table.write_plot(figures, _machine.title(about), table.RESULTS / f'{name}.png')
     except ImportError:
         print('Matplotlib is not installed: no plot', file=sys.stderr)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import _machine, _processes
+from benchmarks.table import RESULTS
 
-RESULTS = Path(__file__).parent / 'results'
 SECONDS = 'seconds'
 Figures = dict[str, float]
 

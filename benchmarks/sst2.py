@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import _machine, _processes
+from benchmarks.table import RESULTS
 
 EXAMPLE = _processes.ROOT / 'examples' / 'text_classification'
-RESULTS = Path(__file__).parent / 'results'
 TIME = 'seconds to the end of the last step'
 GOAL, TOLERANCE = 0.8, 1e-5
 RATE, CLIP, DECAY, FLOOR, SEED = 2e-3, 1.0, 1e-4, 0.05, 0

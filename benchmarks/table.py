@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks._processes import Summary
 
+RESULTS = Path(__file__).parent / 'results'
 Figures = Mapping[str, Mapping[str, Summary]]
 """By figure, then by library."""
 PROGRAM = ', program'

@@ -19,7 +19,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -29,10 +28,10 @@ import optax
 
 import linnet.linen as nn
 from benchmarks import _machine
+from benchmarks.table import RESULTS
 from linnet.train import Trainer
 from linnet.training.train_state import TrainState
 
-RESULTS = Path(__file__).parent / 'results'
 GOAL = 0.97
 EVERY = 50
 BATCH, INPUTS, CLASSES = 64, 64, 10
