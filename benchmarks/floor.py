@@ -201,7 +201,7 @@ def _resnet(scale: Scale, variables: Tree, key: Any, x: Any) -> tuple[Any, Tree]
 
 
 def _init_blocks_by_name(scale: Scale, key: Any) -> Tree:
-    """The blocks in a dict, as Linen's trees have them: JAX takes ``block_10`` before ``block_2``."""
+    """The blocks in a dict, as in Linen's trees: JAX takes ``block_10`` before ``block_2``."""
     variables = _init_resnet(scale, key)
     params = dict(variables['params'])
     params['blocks'] = {f'block_{i}': block for i, block in enumerate(params['blocks'])}

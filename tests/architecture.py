@@ -34,10 +34,10 @@ PAGE = {
         linnet.typing
     """,
     'core': """
-        linnet.core._deferred linnet.core._init_table linnet.core._init_kinds
+        linnet.core.devices linnet.core._deferred linnet.core._init_table linnet.core._init_kinds
         linnet.core.repeated linnet.core.watching linnet.core.materialize
         linnet.core.abstract
-        linnet.core.axes_scan linnet.core.filters
+        linnet.core.axes_scan linnet.core.hoisting linnet.core.filters
         linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval
         linnet.core.ledger linnet.core.rng linnet.core.spmd linnet.core.tracers
         linnet.core.variables linnet.core._scope

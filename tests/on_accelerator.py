@@ -83,31 +83,34 @@ def recurrent(oracle: Any) -> Iterator[Line]:
     """Every cell, over time."""
     x = jax.random.normal(jax.random.key(1), (4, SCALE.steps, 32))
     for name in ('SimpleCell', 'MGUCell', 'GRUCell', 'LSTMCell', 'OptimizedLSTMCell'):
-        made = []
-        for library in (nn, oracle):
-            layer = library.RNN(getattr(library, name)(32))
-            variables = jax.jit(layer.init)(jax.random.key(0), x)
-            made.append([jax.jit(fn)(variables, x) for fn in cases._ways(layer).values()])
-        yield _equal(f'RNN of {name}, forward and gradient', *made)
+        variables = jax.jit(oracle.RNN(getattr(oracle, name)(32)).init)(jax.random.key(0), x)
+
+        def both(layer: Any, variables: Any = variables) -> list[Any]:
+            return [jax.jit(fn)(variables, x) for fn in cases._ways(layer).values()]
+
+        wanted = both(oracle.RNN(getattr(oracle, name)(32)))
+        layer = nn.RNN(getattr(nn, name)(32), hoist_inputs=False)
+        yield _equal(f'RNN of {name}, forward and gradient', both(layer), wanted)
+        hoisted = both(layer.clone(hoist_inputs=True))
+        for a, b in zip(jax.tree.leaves(hoisted), jax.tree.leaves(wanted), strict=True):
+            yield _near(f'RNN of {name}, inputs hoisted, {b.shape}', a, b, 2e-3)
 
 
 def dropout(oracle: Any) -> Iterator[Line]:
     """Masks: Flax's, and the fast ones, which are those of a CPU."""
-    x, key = jnp.ones((1024, 1000)), jax.random.key(3)
 
     def drop(layer: Any) -> Any:
-        return jax.jit(lambda x: layer.apply({}, x, rngs={'dropout': key}))(x)
+        x, key = jnp.ones((1024, 1000)), jax.random.key(3)
+        return jax.jit(lambda key, x: layer.apply({}, x, rngs={'dropout': key}))(key, x)
 
     options = {'deterministic': False}
     for rate in (0.1, 0.5, 0.73):
         masks = [drop(library.Dropout(rate, **options)) for library in (nn, oracle)]
         yield _equal(f'Dropout({rate})', *masks)
-        fast = functools.partial(drop, nn.Dropout(rate, **options, fast_mask=True))
+        layer = nn.Dropout(rate, **options, fast_mask=True)
         with jax.default_device(jax.local_devices(backend='cpu')[0]):
-            x, key = (jax.device_put(np.asarray(jnp.ones((1024, 1000)))), jax.random.key(3))
-            of_cpu = np.asarray(fast())
-        x, key = jnp.ones((1024, 1000)), jax.random.key(3)
-        yield _equal(f'Dropout({rate}, fast_mask=True), device and CPU', fast(), of_cpu)
+            of_cpu = drop(layer)
+        yield _equal(f'Dropout({rate}, fast_mask=True), device and CPU', drop(layer), of_cpu)
 
 
 def attention() -> Iterator[Line]:
@@ -135,12 +138,14 @@ def attention() -> Iterator[Line]:
                 whole = [x.astype(jnp.float32) for x in half]
                 what = f'{name}, {dtype.__name__}, {heads} heads of {groups}, causal={causal}'
                 yield _near(what, jax.jit(run)(*half), jax.jit(plain)(*whole), limit)
-                ours, theirs = (
-                    jax.jit(jax.grad(lambda *x, f=f: jnp.sum(f(*x).astype(float) * w), (0, 1, 2)))
-                    for f in (run, plain)
-                )
+                ours, theirs = (_gradient(f, w) for f in (run, plain))
                 for argument, a, b in zip('qkv', ours(*half), theirs(*whole), strict=True):
                     yield _near(f'{what}, gradient of {argument}', a, b, limit)
+
+
+def _gradient(fn: Any, weights: Any) -> Any:
+    """The gradient of a weighted sum of what a function of three arrays gives."""
+    return jax.jit(jax.grad(lambda *x: jnp.sum(fn(*x).astype(float) * weights), (0, 1, 2)))
 
 
 def main() -> int:

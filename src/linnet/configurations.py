@@ -176,6 +176,9 @@ linnet_fast_init = bool_flag(
 linnet_fast_masks = bool_flag(
     'linnet_fast_masks', default=False, help='Draw masks of dropout faster, and other ones.'
 )
+linnet_hoist_inputs = bool_flag(
+    'linnet_hoist_inputs', default=True, help='On GPUs, RNN multiplies inputs before its loop.'
+)
 linnet_reuse_traces = bool_flag(
     'linnet_reuse_traces', default=True, help='Trace equal blocks of a model once in each apply.'
 )

@@ -239,6 +239,27 @@ def test_on_other_devices_it_is_jaxs_own(calls: Any, monkeypatch: pytest.MonkeyP
     assert [call['implementation'] for call in calls] == ['xla', 'xla', 'cudnn', 'xla']
 
 
+def test_on_other_devices_many_weights_go_by_chunks(
+    calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q, k, _ = qkv((2,), 6, 6, 4, 2)
+    monkeypatch.setattr(memory_efficient_attention, '_FEW', 2 * 4 * 6 * 6)
+    nn.fused_attention(q, k, k)
+    assert len(calls) == 1
+    monkeypatch.setattr(memory_efficient_attention, '_FEW', 2 * 4 * 6 * 6 - 1)
+    monkeypatch.setattr(memory_efficient_attention, '_WIDE', 4)
+    wanted = nn.chunked_attention(q, k, k, query_chunk=4, key_chunk=4)
+    np.testing.assert_array_equal(nn.fused_attention(q, k, k), wanted)
+    assert len(calls) == 1
+
+
+def test_dropout_drops_the_same_on_every_device(calls: Any) -> None:
+    q, k, _ = qkv((2,), 600, 600, 2, 2)
+    options = {'dropout_rate': 0.5, 'dropout_rng': KEY}
+    wanted = nn.chunked_attention(q, k, k, **options)
+    np.testing.assert_array_equal(nn.fused_attention(q, k, k, **options), wanted)
+
+
 def test_on_other_devices_what_jax_lacks_goes_by_chunks(calls: Any) -> None:
     q, k, v = qkv((2,), 6, 6, 2, 2)
     for arrays, options in (

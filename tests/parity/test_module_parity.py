@@ -57,7 +57,7 @@ def _described(value: Any) -> Any:
     return re.sub(r'\W+', ' ', repr_without_library(value)).strip()
 
 
-OWN_FIELDS = {'fast_mask', 'num_key_value_heads'}
+OWN_FIELDS = {'fast_mask', 'hoist_inputs', 'num_key_value_heads'}
 """Fields that only our classes have; they go by keyword."""
 
 

@@ -644,7 +644,8 @@ def parameters(function: Any) -> list[Any]:
     for p in inspect.signature(function).parameters.values():
         plain = isinstance(p.default, int | str | None) or p.default is p.empty
         default = p.default if plain else getattr(p.default, '__name__', dict)
-        found.append((p.name, p.kind, default))
+        if p.name != 'hoist_inputs':  # that only our RNN has; it goes by keyword
+            found.append((p.name, p.kind, default))
     return found
 
 

@@ -13,6 +13,7 @@ outermost :func:`deferring` (another device, another precision), run at once.
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ import jax
 import numpy as np
 
 from linnet import _compat
+from linnet.core.devices import default_device
 
 
 class Operation:
@@ -270,28 +272,25 @@ def _moved(name: str, x: Any, params: dict[str, Any]) -> Any:
     """
     if name not in ('broadcast_in_dim', 'reshape') or params['sharding'] is not None:
         return None
-    aval = jax.typeof(x)
-    if aval.weak_type or not isinstance(aval.dtype, np.dtype) or not _is_where_arrays_are(x):
+    aval, device = jax.typeof(x), default_device()
+    is_numeric = not aval.weak_type and isinstance(aval.dtype, np.dtype)
+    if not is_numeric or not _is_on(x, device):
         return None
-    if name == 'reshape' and params['dimensions'] is None:
-        return jax.device_put(np.asarray(x).reshape(params['new_sizes']))
-    if name == 'broadcast_in_dim' and aval.ndim == 0:
+    is_host = device.platform == 'cpu'
+    if name == 'reshape':
+        if params['dimensions'] is None and is_host:
+            return jax.device_put(np.asarray(x).reshape(params['new_sizes']))
+    elif aval.ndim == 0 and (is_host or math.prod(params['shape']) <= _FEW):
         return jax.device_put(np.full(params['shape'], np.asarray(x)))
     return None
 
 
-def _is_where_arrays_are(x: Any) -> bool:
-    """Tells whether a value is on the CPU, and not because somebody put it there."""
-    device = default_device()
-    if device.platform != 'cpu' or not isinstance(x, jax.Array):
-        return device.platform == 'cpu'
-    return not x.committed and x.devices() == {device}
+_FEW = 2**20  # numbers that are on their way to a device before a program is compiled for it
 
 
-def default_device() -> Any:
-    """The device on which arrays are made when nobody says where."""
-    device = jax.config.jax_default_device
-    return device if hasattr(device, 'platform') else jax.local_devices(backend=device)[0]
+def _is_on(x: Any, device: Any) -> bool:
+    """Tells whether a value is on a device, or goes there, and not because somebody put it."""
+    return not isinstance(x, jax.Array) or (not x.committed and x.devices() == {device})
 
 
 def _held(x: Any) -> Any:

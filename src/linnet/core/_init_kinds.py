@@ -7,16 +7,20 @@ operation in float32, so that :mod:`linnet.core._init_table` gives the same bits
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.nn import initializers
 
 from linnet import _compat
+from linnet.core._deferred import undeferred
 from linnet.core._init_table import Coefficients
+from linnet.core.devices import default_device
 
 _LONG = 8
 
@@ -117,13 +121,32 @@ def _variance_scaling(made_from: Any, shape: tuple[int, ...]) -> Coefficients | 
     if variance is None:
         return None
     if made_from.distribution == 'truncated_normal':
-        stddev = np.sqrt(variance) / np.float32(0.87962566103423978)
+        stddev = _computed(lax.div, _root(variance), np.float32(0.87962566103423978))
         return _truncated_of(np.float32(-2), np.float32(2), stddev)
     if made_from.distribution == 'normal':
-        return _normal_of(np.sqrt(variance))
+        return _normal_of(_root(variance))
     if made_from.distribution == 'uniform':
-        return Coefficients(low=np.float32(-1), after=np.sqrt(np.float32(3) * variance))
+        return Coefficients(low=np.float32(-1), after=_root(np.float32(3) * variance))
     return None
+
+
+def _root(x: np.float32) -> np.float32:
+    return _computed(lax.sqrt, x)
+
+
+def _computed(operation: Callable[..., Any], *numbers: np.float32) -> np.float32:
+    """What an operation gives on the device, where its last bit can be another than NumPy's."""
+    device = default_device()
+    if device.platform == 'cpu':
+        return {lax.sqrt: np.sqrt, lax.div: np.divide}[operation](*numbers)
+    return _on_device(device, operation, numbers)
+
+
+@functools.lru_cache(maxsize=1024)
+def _on_device(device: Any, operation: Callable[..., Any], numbers: Any) -> np.float32:
+    del device  # the default one; another computes other numbers
+    with undeferred():
+        return np.float32(operation(*numbers))
 
 
 def _variance(made_from: Any, shape: tuple[int, ...]) -> np.float32 | None:

@@ -45,6 +45,7 @@ def scan(
     unroll: int | bool = 1,
     _split_transpose: bool = False,
     check_constancy_invariants: bool = True,
+    loop: Callable[..., Any] = lax.scan,
 ) -> Callable[..., Any]:
     """Loops a function over an axis of its arguments.
 
@@ -59,6 +60,7 @@ def scan(
         unroll: how many iterations are compiled in a row.
         check_constancy_invariants: whether a first pass finds the values of ``broadcast_out``;
             without it, they are those of ``broadcast_in``.
+        loop: what loops, with the arguments of ``lax.scan``.
 
     Returns:
         A function ``(broadcast_in, init, *args) -> (broadcast_out, carry, ys)``.
@@ -79,7 +81,7 @@ def scan(
         if check_constancy_invariants:
             first = functools.partial(body, broadcast_in)
             broadcast_out, still = _loop_constants(first, init, scanned)
-        carry, moving = lax.scan(
+        carry, moving = loop(
             lambda c, xs: body(broadcast_out, c, xs)[1:],
             init,
             scanned,

@@ -28,6 +28,7 @@ from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table
 from linnet.core._deferred import DeferredArray, Operation
 from linnet.core._init_table import Coefficients, is_unrolled, threefry
+from linnet.core.devices import default_device, is_cuda
 from linnet.core.repeated import repeated
 from linnet.core.watching import watching
 
@@ -295,10 +296,10 @@ def _is_usual(base: jax.Array) -> bool:
     """Tells whether a key is threefry's, where arrays are when nobody says where."""
     if not jax.config.jax_threefry_partitionable:
         return False
-    device = _deferred.default_device()
+    device = default_device()
     return (
         not base.committed
         and base.devices() == {device}
-        and device.platform == 'cpu'
+        and (device.platform == 'cpu' or is_cuda(device))  # where the bits were compared
         and str(jax.random.key_impl(base)) == 'threefry2x32'
     )

@@ -12,12 +12,13 @@ of Flax.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from linnet.core.devices import is_cuda
 from linnet.errors.layers import InvalidOptionError, MaskError
 from linnet.linen._attention_checks import check_bias, check_key_value, check_mask, check_query_key
 from linnet.linen._attention_tiles import Inputs, Tiling, attend
@@ -198,16 +199,23 @@ def fused_attention(
     On CPUs that is :func:`chunked_attention`, whose shapes, arguments and errors this function has.
     On others it is ``jax.nn.dot_product_attention``: with cuDNN's kernel where that takes the
     arrays (half precision, a depth that is a multiple of 8 and at most 128, neither bias nor mask),
-    else with what XLA makes of the plain formula. Where that does not do what is asked for, with
-    dropout, a precision, several batch axes, or values of another depth, it is the chunked way.
+    else with what XLA makes of the plain formula, as long as there are few weights. Beyond 2**27
+    of them it is the chunked way, with chunks of 2,048, so that memory grows with the length alone.
+    Chunked it is, too, where JAX does not do what is asked for: with dropout, which drops the same
+    weights on every device, a precision, several batch axes, or values of another depth.
 
     >>> q = jax.random.normal(jax.random.key(0), (1, 6, 2, 4))
     >>> fused_attention(q, q, q, causal=True).shape
     (1, 6, 2, 4)
     """
     drops = not deterministic and dropout_rate != 0
-    of_jax = jax.default_backend() != 'cpu' and not drops and precision is None
-    if not (of_jax and query.ndim <= 4 and query.shape[-1] == value.shape[-1]):
+    on_cpu, bare = jax.default_backend() == 'cpu', bias is None and mask is None
+    of_jax = precision is None and query.ndim <= 4 and query.shape[-1] == value.shape[-1]
+    implementation = None
+    if of_jax and not on_cpu and not drops:
+        implementation = _implementation(query, key, bare)
+    if implementation is None:
+        chunks = {} if on_cpu or drops else {'query_chunk': _WIDE, 'key_chunk': _WIDE}
         return chunked_attention(
             query,
             key,
@@ -222,9 +230,9 @@ def fused_attention(
             precision,
             force_fp32_for_softmax,
             causal=causal,
+            **chunks,
         )
     query, key, value = _checked(query, key, value, bias, mask, dtype)
-    bare = bias is None and mask is None
     y = jax.nn.dot_product_attention(
         query,
         key,
@@ -232,9 +240,21 @@ def fused_attention(
         None if bias is None else _of_rank_4(bias),
         None if mask is None else _of_rank_4(mask) != 0,
         is_causal=causal,
-        implementation='cudnn' if bare and _cudnn_takes(query, jax.devices()[0]) else 'xla',
+        implementation=implementation,
     )
     return y.astype(jnp.promote_types(y.dtype, jnp.float32)) if force_fp32_for_softmax else y
+
+
+_FEW = 2**27  # weights, of which GPUs make as many at once in less time than by chunks
+_WIDE = 2048  # queries or keys of a chunk on GPUs, where smaller ones take longer
+
+
+def _implementation(query: Array, key: Array, bare: bool) -> Literal['cudnn', 'xla'] | None:
+    """Which way of JAX to take on a device that is no CPU; None where it is too large."""
+    if bare and _cudnn_takes(query, jax.devices()[0]):
+        return 'cudnn'
+    few = math.prod(query.shape[:-1]) * key.shape[-3] <= _FEW
+    return 'xla' if few else None
 
 
 def _of_rank_4(x: Any) -> Array:
@@ -244,7 +264,7 @@ def _of_rank_4(x: Any) -> Array:
 
 def _cudnn_takes(query: Array, device: Any) -> bool:
     """Tells whether cuDNN has a kernel for queries on a device."""
-    if 'cuda' not in device.client.platform_version.lower():
+    if not is_cuda(device):
         return False
     is_half = query.dtype in (jnp.float16, jnp.bfloat16)
     depth = query.shape[-1]

@@ -87,8 +87,9 @@ def scan(
     data_transform: Callable[..., Any] | None = None,
     metadata_params: dict[Any, Any] = {},  # noqa: B006
     check_constancy_invariants: bool = True,
+    loop: Callable[..., Any] = jax.lax.scan,
 ) -> Callable[..., Any]:
-    """``jax.lax.scan`` of a function of scopes, over any axis.
+    """``jax.lax.scan``, or another ``loop`` like it, of a function of scopes, over any axis.
 
     The arguments are explained at :func:`linnet.linen.scan`.
     """
@@ -110,7 +111,7 @@ def scan(
         # The counts of keys go on from a first pass, so it is left out only where none is drawn.
         finds = edge.may_write(variable_broadcast) or broadcast in jax.tree.leaves(out_axes)
         first_pass = check_constancy_invariants and (finds or bool(lazy_keys(edge.rngs)))
-        loop = axes_scan.scan(
+        run = axes_scan.scan(
             _loop_body(edge, fn, constant, data_transform, check_constancy_invariants),
             in_axes=(in_groups, rng_axes, in_axes),
             out_axes=(out_axes, out_groups),
@@ -119,12 +120,12 @@ def scan(
             unroll=unroll,
             _split_transpose=_split_transpose,
             check_constancy_invariants=first_pass,
+            loop=loop,
         )
         with checking_sizes('nn.scan', *known, 'length', size, length, first=2):
             rngs = _split_keys(edge.rngs, split_rngs, size)
-            shared, (carried_out, c), (ys, mapped_out) = loop(
-                shared, (carried, init), mapped, rngs, args
-            )
+            out = run(shared, (carried, init), mapped, rngs, args)
+        shared, (carried_out, c), (ys, mapped_out) = out
         shared_out, _ = edge.by_mutability(shared)
         mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
         with check_members(edge):
