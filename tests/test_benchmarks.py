@@ -14,8 +14,18 @@ import pytest
 
 import linnet.linen as nn
 from benchmarks import __main__ as program
-from benchmarks import _processes, cases, import_time, models, stack, table, transforms
+from benchmarks import (
+    _processes,
+    cases,
+    import_time,
+    large_transformer,
+    models,
+    stack,
+    table,
+    transforms,
+)
 from benchmarks._processes import Summary
+from tests import on_accelerator
 
 SCALE = cases.SCALES['tiny']
 
@@ -220,6 +230,25 @@ def test_stacks_are_measured(capsys):
 def test_stacks_are_equal(capsys):
     stack.differences(2)
     assert 'bit for bit: True' in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings('ignore')  # of Flax
+def test_a_large_transformer_is_measured(capsys):
+    large_transformer.main(['--tiny', '--seconds', '0'])
+    printed = capsys.readouterr().out
+    assert all(form in printed for form in large_transformer.FORMS)
+    assert 'training step' in printed
+
+
+def test_numbers_are_compared_on_the_device_at_hand():
+    oracle = pytest.importorskip('flax.linen')
+    lines = list(on_accelerator.dropout(oracle))
+    assert len(lines) == 6
+    assert all(is_good for _, _, is_good in lines)
+    _, said, is_good = on_accelerator._equal('x', [jnp.ones(2), jnp.ones(3)], [jnp.ones(2)] * 2)
+    assert (said, is_good) == ('1 of 2 arrays equal to the bit, others differ by up to inf', False)
+    assert on_accelerator._near('x', jnp.ones(4), jnp.full(4, 1.1), 0.1)[2]
+    assert not on_accelerator._near('x', jnp.ones(4), jnp.full(4, 1.2), 0.1)[2]
 
 
 def test_importing_is_measured():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from typing import Any
 
 import jax
@@ -98,6 +99,54 @@ def test_the_table_has_the_bits_of_jax(name: str) -> None:
     for key, shape, array in zip(keys, shapes, numbers, strict=True):
         wanted = DRAWN[name](key, shape, jnp.float32)
         np.testing.assert_array_equal(_bits(array), _bits(wanted))
+
+
+@dataclasses.dataclass(frozen=True)
+class Device:
+    """Stands for a device of JAX."""
+
+    platform: str
+
+
+@pytest.mark.parametrize('name', DRAWN)
+def test_on_a_gpu_the_device_computes_what_the_numbers_are_scaled_by(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recognised() -> Any:
+        return [_init_kinds.recognise(DRAWN[name], shape) for shape in ((3, 8), (7, 7, 3, 64))]
+
+    by_numpy = recognised()
+    rounds_otherwise = lambda x: np.nextafter(np.sqrt(x), np.float32(9))  # noqa: E731
+    for root, is_same in ((jax.lax.sqrt, True), (rounds_otherwise, False)):
+        _init_kinds._on_device.cache_clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(_init_kinds, 'default_device', lambda: Device('gpu'))
+            patch.setattr(_init_kinds.lax, 'sqrt', root)
+            with _deferred.deferring():
+                by_device = recognised()
+        is_scaled = name not in ('normal', 'truncated_normal', 'uniform')
+        assert (by_device == by_numpy) == (is_same or not is_scaled)
+
+
+@pytest.mark.parametrize(
+    ('device', 'operation', 'shape', 'on_host'),
+    [
+        ('cpu', 'broadcast_in_dim', (2**20 + 1,), True),
+        ('cpu', 'reshape', (1, 1), True),
+        ('gpu', 'broadcast_in_dim', (2**20,), True),
+        ('gpu', 'broadcast_in_dim', (2**20 + 1,), False),
+        ('gpu', 'reshape', (1, 1), False),
+    ],
+)
+def test_a_gpu_is_sent_small_fills_alone(
+    device: str, operation: str, shape: Any, on_host: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_deferred, 'default_device', lambda: Device(device))
+    params = {'sharding': None, 'shape': shape, 'new_sizes': shape, 'dimensions': None}
+    made = _deferred._moved(operation, np.array(2, np.float32), params)
+    assert (made is not None) == on_host
+    if on_host:
+        np.testing.assert_array_equal(made, np.full(shape, 2, np.float32))
 
 
 def test_large_parameters_have_the_bits_of_jax() -> None:

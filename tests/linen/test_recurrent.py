@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import linnet.linen as nn
+from linnet.configurations import config
 from linnet.errors import (
     CarryError,
     DescriptorAttributeError,
@@ -676,3 +677,99 @@ def test_layers_fit_the_protocol() -> None:
     asked = inspect.signature(recurrent.RNNBase.__call__).parameters
     for layer in (nn.RNN, nn.Bidirectional):
         assert list(inspect.signature(layer.__call__).parameters) == list(asked)
+
+
+# Products before the loop.
+
+
+@pytest.mark.parametrize(
+    'cell',
+    [
+        nn.SimpleCell(4),
+        nn.MGUCell(4),
+        nn.GRUCell(4),
+        nn.LSTMCell(4),
+        nn.OptimizedLSTMCell(4),
+        nn.ConvLSTMCell(4, (3,)),
+    ],
+    ids=lambda cell: type(cell).__name__,
+)
+@pytest.mark.parametrize('options', [{}, {'reverse': True, 'time_major': True}], ids=str)
+def test_hoisted_inputs_give_the_same_up_to_rounding(cell, options):
+    inner = (5, 3) if isinstance(cell, nn.ConvLSTMCell) else (3,)
+    x = jax.random.normal(jax.random.key(0), (6, 6, *inner))
+    layer = nn.RNN(cell, return_carry=True, **options)
+    variables = layer.init(jax.random.key(1), x)
+    hoisted = layer.clone(hoist_inputs=True)
+    lengths = jnp.array([1, 6, 3, 2, 6, 5])
+
+    def both(layer):
+        y = layer.apply(variables, x, seq_lengths=lengths)
+        loss = lambda v: jnp.mean(layer.apply(v, x)[1] ** 2)  # noqa: E731
+        return y, jax.grad(loss)(variables)
+
+    for a, b in zip(*map(jax.tree.leaves, (both(hoisted), both(layer))), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    made = hoisted.init(jax.random.key(1), x)
+    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), made, variables)))
+
+
+def loops_and_products(layer, variables, x, **rngs):
+    program = jax.make_jaxpr(lambda v, x: layer.apply(v, x, **rngs))(variables, x)
+    names = [equation.primitive.name for equation in program.eqns]
+    return names.count('scan'), names.count('dot_general')
+
+
+def test_inputs_are_hoisted_on_gpus_unless_somebody_says_no(monkeypatch):
+    x = jnp.ones((2, 5, 3))
+    layer = nn.RNN(nn.OptimizedLSTMCell(4))
+    variables = layer.init(jax.random.key(0), x)
+    assert loops_and_products(layer, variables, x) == (1, 0)
+    monkeypatch.setattr(recurrent, 'is_cuda', lambda device: True)
+    assert loops_and_products(layer, variables, x) == (1, 1)
+    assert loops_and_products(layer.clone(hoist_inputs=False), variables, x) == (1, 0)
+    with config.temp_flip_flag('linnet_hoist_inputs', False):
+        assert loops_and_products(layer, variables, x) == (1, 0)
+        assert loops_and_products(layer.clone(hoist_inputs=True), variables, x) == (1, 1)
+    with pytest.raises(InvalidOptionError, match='hoist_inputs is a traced value'):
+        jax.jit(lambda hoist: layer.clone(hoist_inputs=hoist).apply(variables, x))(True)
+
+
+class _Dropping(nn.RNNCellBase):
+    """A cell with dropout of its input, which draws a key at each step, and a count of steps."""
+
+    @nn.compact
+    def __call__(self, carry, x):
+        if self.has_variable('counts', 'steps'):
+            self.put_variable('counts', 'steps', self.get_variable('counts', 'steps') + 1)
+        x = nn.Dropout(0.5, deterministic=False)(x)
+        return carry + nn.Dense(4)(x), carry
+
+    @nn.nowrap
+    def initialize_carry(self, rng, input_shape):
+        return jnp.zeros((*input_shape[:-1], 4))
+
+    @property
+    def num_feature_axes(self):
+        return 1
+
+
+def test_hoisting_keeps_masks_and_counts():
+    x = jnp.ones((2, 5, 3))
+    layer = nn.RNN(
+        _Dropping(),
+        variable_carry='counts',
+        split_rngs={'params': False, 'dropout': True},
+        return_carry=True,
+    )
+    keys = {'params': jax.random.key(0), 'dropout': jax.random.key(1)}
+    variables = {**layer.init(keys, x), 'counts': {'cell': {'steps': jnp.array(0)}}}
+    wanted, ours = (
+        layer.clone(hoist_inputs=hoist).apply(
+            variables, x, rngs={'dropout': jax.random.key(2)}, mutable='counts'
+        )
+        for hoist in (False, True)
+    )
+    assert ours[1]['counts']['cell']['steps'] == wanted[1]['counts']['cell']['steps'] == 5
+    for a, b in zip(jax.tree.leaves(ours[0]), jax.tree.leaves(wanted[0]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -48,7 +48,9 @@ def scan(body: Callable[..., Any], init: Any, xs: Any, **options: Any) -> tuple[
             part.jaxpr, closed.consts, [x for x, used in zip(args, part.used, strict=True) if used]
         )
 
-    products = jax.vmap(lambda *xs: run(before, *carry, *xs))(*inputs) if inputs else []
+    products: list[Any] = []
+    if before.jaxpr.outvars:  # else there may be effects alone, which the loop has
+        products = jax.vmap(lambda *xs: run(before, *carry, *xs))(*inputs)
 
     def step(carry: list[Any], slices: tuple[list[Any], list[Any]]) -> tuple[Any, Any]:
         out = run(inside, *carry, *slices[0], *slices[1])
