@@ -140,11 +140,13 @@ def test_no_slices_and_no_steps():
     assert ys.shape == (0, 2, 4)
 
 
-def test_a_carry_of_open_type_and_named_axes_stay_as_they_are():
+def test_loops_of_an_open_carry_under_a_mesh_and_in_named_axes_stay_as_they_are():
     body = lambda c, x: (c + (x @ W).sum(), None)  # noqa: E731
     open_type = jax.jit(lambda x: hoisting.scan(body, 0.0, x)[0])
     np.testing.assert_allclose(open_type(X), lax.scan(body, 0.0, X)[0], rtol=1e-5)
     assert products_outside(lambda x: hoisting.scan(body, 0.0, x), X) == 0
+    with jax.set_mesh(jax.make_mesh((1,), ('i',))):
+        assert products_outside(lambda h, x: hoisting.scan(recurrent, h, x), H, X) == 0
     summed = jax.vmap(
         lambda x: hoisting.scan(lambda h, x: (h + lax.psum(x @ W, 'i'), None), H, x)[0],
         axis_name='i',

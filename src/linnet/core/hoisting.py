@@ -24,7 +24,7 @@ def scan(body: Callable[..., Any], init: Any, xs: Any, **options: Any) -> tuple[
     """``lax.scan(body, init, xs, **options)``, with the products of slices before the loop.
 
     What depends on the carry, has effects, or handles keys stays in the loop; so does everything
-    where the type of the carry is open, and inside of named axes.
+    where the type of the carry is open, inside of named axes, and where a mesh is set.
 
     >>> import jax.numpy as jnp
     >>> x, w = jnp.ones((5, 2, 3)), jnp.ones((3, 4))
@@ -35,7 +35,8 @@ def scan(body: Callable[..., Any], init: Any, xs: Any, **options: Any) -> tuple[
     """
     carry, structure = jax.tree_util.tree_flatten(init)
     inputs, of_inputs = jax.tree_util.tree_flatten(xs)
-    if any(getattr(jax.typeof(x), 'weak_type', False) for x in carry) or _compat.axis_names():
+    is_open = any(getattr(jax.typeof(x), 'weak_type', False) for x in carry)
+    if is_open or _compat.axis_names() or not _compat.outside_of_meshes():
         return lax.scan(body, init, xs, **options)
     slices = [build_shaped_array(x, batch_dim=True) for x in inputs]
     closed, result = jax.make_jaxpr(body, return_shape=True)(
