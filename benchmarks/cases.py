@@ -128,16 +128,15 @@ def transformer(library: str, scale: Scale) -> Figures:
     model, key = build(library, 'transformer', scale), jax.random.key(0)
     made = model.init(key)
     params, apply = model.pure(made)
-    figures = {
-        f'trace apply, {scale.layers} blocks': _trace(apply, params, model.inputs, scale.repeats)
+    call, run = model.eager(made), model.jitted(made)
+    repeats, seconds = scale.repeats, scale.seconds
+    return {
+        f'trace apply, {scale.layers} blocks': _trace(
+            apply, params, model.inputs, repeats, seconds
+        ),
+        'eager apply, transformer': best(lambda: call(*model.inputs), repeats, seconds),
+        'compiled apply, as the library jits': best(lambda: run(*model.inputs), repeats, seconds),
     }
-    call = model.eager(made)
-    figures['eager apply, transformer'] = best(lambda: call(*model.inputs), scale.repeats)
-    run = model.jitted(made)
-    figures['compiled apply, as the library jits'] = best(
-        lambda: run(*model.inputs), scale.repeats, scale.seconds
-    )
-    return figures
 
 
 def deep(library: str, scale: Scale) -> Figures:
@@ -184,7 +183,7 @@ def abstract(name: str, library: str, scale: Scale) -> Figures:
     def shapes() -> Any:
         return jax.tree.leaves(jax.eval_shape(lambda k: model.init(k), key)) and None
 
-    return {f'abstract init, {name}': best(shapes, scale.repeats)}
+    return {f'abstract init, {name}': best(shapes, scale.repeats, scale.seconds)}
 
 
 def cold_init(name: str, library: str, scale: Scale) -> Figures:
