@@ -484,6 +484,7 @@ def _signature(fn: Any) -> list[tuple[str, Any, Any]]:
     return [
         (p.name, p.kind, '<function>' if inspect.isroutine(p.default) else _plain(p.default))
         for p in inspect.signature(fn).parameters.values()
+        if p.name != 'loop'  # that only our scan has; it goes by keyword
     ]
 
 

@@ -87,6 +87,7 @@ def scan(
     data_transform: Callable[..., Any] | None = None,
     metadata_params: dict[Any, Any] = {},  # noqa: B006
     check_constancy_invariants: bool = True,
+    *,
     loop: Callable[..., Any] = jax.lax.scan,
 ) -> Callable[..., Any]:
     """``jax.lax.scan``, or another ``loop`` like it, of a function of scopes, over any axis.
@@ -126,10 +127,9 @@ def scan(
             rngs = _split_keys(edge.rngs, split_rngs, size)
             out = run(shared, (carried, init), mapped, rngs, args)
         shared, (carried_out, c), (ys, mapped_out) = out
-        shared_out, _ = edge.by_mutability(shared)
         mapped_out = relabelled(meta.add_axis, mapped_out, out_groups, metadata_params)
         with check_members(edge):
-            edge.publish((shared_out, carried_out, *mapped_out))
+            edge.publish((edge.by_mutability(shared)[0], carried_out, *mapped_out))
         return c, ys
 
     return wrapper
