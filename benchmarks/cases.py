@@ -38,6 +38,14 @@ MODULES = {
     'equinox': 'equinox',
     'floor': 'jax',
 }
+MODELS = (
+    'transformer',
+    'ResNet-50',
+    'ResNet-50, blocks by name',
+    'seq2seq',
+    'seq2seq, gates apart',
+    'MLP',
+)
 _ALL, _LINEN = tuple(MODULES), ('linnet', 'flax')
 _WITH_FLOOR = (*_LINEN, 'floor')
 Figures = dict[str, float]
@@ -373,14 +381,7 @@ GROUPS: dict[str, Group] = {
     },
     **{
         f'compiled {name}': Group(functools.partial(compiled, name), _WITH_FLOOR, together=True)
-        for name in (
-            'transformer',
-            'ResNet-50',
-            'ResNet-50, blocks by name',
-            'seq2seq',
-            'seq2seq, gates apart',
-            'MLP',
-        )
+        for name in MODELS
     },
     'dispatch': Group.apart(dispatch, _WITH_FLOOR),
     'recurrent': Group.apart(recurrent, _LINEN),

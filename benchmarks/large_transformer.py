@@ -66,9 +66,7 @@ def decoder(nn: Any, size: Size, fused: bool) -> Any:
     class Block(nn.Module):
         @nn.compact
         def __call__(self, x: Any, mask: Any) -> tuple[Any, None]:
-            attend = nn.MultiHeadDotProductAttention(
-                num_heads=size.heads, **({'dtype': jnp.bfloat16} | options)
-            )
+            attend = nn.MultiHeadDotProductAttention(num_heads=size.heads, **options)
             x = x + attend(norm()(x), mask=mask)
             return x + dense(size.width)(nn.gelu(dense(4 * size.width)(norm()(x)))), None
 

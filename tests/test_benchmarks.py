@@ -31,15 +31,7 @@ SCALE = cases.SCALES['tiny']
 
 
 # These differ from the small one in the model alone, which other tests here trace.
-_MODELS = (
-    'transformer',
-    'ResNet-50',
-    'ResNet-50, blocks by name',
-    'seq2seq',
-    'seq2seq, gates apart',
-    'MLP',
-)
-_LONG = {f'compiled {name}' for name in _MODELS[:-1]}
+_LONG = {f'compiled {name}' for name in cases.MODELS if name != 'MLP'}
 _DEEP = os.environ.get('LINNET_DEEP') == '1'
 
 
@@ -52,7 +44,7 @@ def test_each_group_measures_something(group):
         assert value > 0 or 'growth' in figure, figure
 
 
-@pytest.mark.parametrize('name', _MODELS)
+@pytest.mark.parametrize('name', cases.MODELS)
 def test_the_floor_is_the_same_computation(name):
     costs = []
     for library in ('linnet', 'floor'):
