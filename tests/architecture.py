@@ -34,8 +34,8 @@ PAGE = {
         linnet.typing
     """,
     'core': """
-        linnet.core.devices linnet.core._deferred linnet.core._init_table linnet.core._init_kinds
-        linnet.core.repeated linnet.core.watching linnet.core.materialize
+        linnet.core.devices linnet.core.frames linnet.core._deferred linnet.core._init_table
+        linnet.core._init_kinds linnet.core.repeated linnet.core.watching linnet.core.materialize
         linnet.core.abstract
         linnet.core.axes_scan linnet.core.hoisting linnet.core.filters
         linnet.core.frozen_dict linnet.core.meta linnet.core.partial_eval

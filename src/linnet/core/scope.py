@@ -17,6 +17,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from linnet import _compat
 from linnet._frozen_dict import FrozenDict, freeze, unfreeze
 from linnet.configurations import config
 from linnet.core import materialize
@@ -34,6 +35,7 @@ from linnet.core.filters import (
     subtract_filters,
     union_filters,
 )
+from linnet.core.frames import with_room
 from linnet.core.partial_eval import lazy_init as _lazy_init
 from linnet.core.rng import LazyRng, as_streams, is_key
 from linnet.core.variables import Variable
@@ -137,7 +139,10 @@ def apply(
     ) -> Any:
         _check_structure(variables)
         with bind(variables, rngs=rngs, mutable=mutable, flags=flags).temporary() as root:
-            y = fn(root, *args, **kwargs)
+            if _compat.current_trace() is _compat.eval_trace:
+                y = fn(root, *args, **kwargs)
+            else:
+                y = with_room(fn, root, *args, **kwargs)
         return (y, root.mutable_variables()) if mutable is not False else y
 
     return wrapper
