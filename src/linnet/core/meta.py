@@ -88,6 +88,8 @@ def unbox(tree: Any) -> Any:
     >>> unbox({'w': Partitioned(1.0, ('data',)), 'b': 2.0})
     {'b': 2.0, 'w': 1.0}
     """
+    if isinstance(tree, jax.Array):  # as most parameters are
+        return tree
     return map_axis_meta(lambda box: unbox(box.unbox()), tree)
 
 

@@ -38,8 +38,10 @@ _CONTAINERS = (ModuleBase, dict, FrozenDict, list, tuple)
 
 
 def is_atom(value: Any) -> bool:
-    """Tells, by the type alone, that a value holds no module and needs no freezing."""
+    """Tells, by types alone, that a value holds no module and needs no freezing."""
     kind = type(value)
+    if kind is tuple:
+        return all(map(is_atom, value))
     return kind in _ATOMS or not (
         issubclass(kind, _CONTAINERS) or kind in serialization._STATE_DICT_REGISTRY
     )
