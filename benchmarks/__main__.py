@@ -62,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         'load': [started, os.getloadavg()],
     }
     print(table.markdown(figures))
-    print('\nMedian ± half of the range (ratio to the floor). ' + _machine.title(about))
+    print(
+        '\nMedian ± half of the range (median of the ratios to the floor, round by round). '
+        + _machine.title(about)
+    )
     for failure in failures:
         print(failure, file=sys.stderr)
     _write(figures, about, options)

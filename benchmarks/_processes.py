@@ -23,24 +23,30 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Summary:
-    """What several rounds gave for one figure.
+    """What the rounds gave for one figure.
 
     Attributes:
-        median: the median.
-        least: the least value.
-        most: the greatest value.
-        rounds: the number of values.
+        values: the value of each round, in order; at least one.
     """
 
-    median: float
-    least: float
-    most: float
-    rounds: int
+    values: tuple[float, ...]
 
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Summary:
-        """Summarises values of which there is at least one."""
-        return cls(statistics.median(values), min(values), max(values), len(values))
+    @property
+    def median(self) -> float:
+        """The median."""
+        return statistics.median(self.values)
+
+    @property
+    def spread(self) -> float:
+        """Half of the range."""
+        return (max(self.values) - min(self.values)) / 2
+
+    def ratio_to(self, other: Summary) -> float:
+        """The median of the ratios to the values that another library had in the same rounds.
+
+        What the machine does meanwhile is alike for both in a round, and not from round to round.
+        """
+        return statistics.median(a / b for a, b in zip(self.values, other.values, strict=True))
 
 
 class ChildError(Exception):
@@ -109,6 +115,6 @@ def interleaved(
 def summaries(values: Mapping[str, Mapping[str, Sequence[float]]]) -> dict[str, dict[str, Summary]]:
     """Summarises what :func:`interleaved` returned: by command, then by figure."""
     return {
-        name: {figure: Summary.of(series) for figure, series in figures.items()}
+        name: {figure: Summary(tuple(series)) for figure, series in figures.items()}
         for name, figures in values.items()
     }

@@ -172,6 +172,8 @@ def deep(library: str, scale: Scale) -> Figures:
         ):
             growth = (many / few - 1) / (depth - 1)
             figures[f'growth of trace{what} / of depth, {layers} blocks, ratio'] = growth
+        alone = (received[layers] - received[scale.layers]) / whole[scale.layers]
+        figures[f'arguments alone, growth / of depth, {layers} blocks, ratio'] = alone / (depth - 1)
     return figures
 
 

@@ -171,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.name:
         about = _machine.about('python -m benchmarks.large_transformer')
         summaries = {
-            figure: {form: Summary.of([value]) for form, value in values.items()}
+            figure: {form: Summary((value,)) for form, value in values.items()}
             for figure, values in found.items()
         }
         table.write_json(summaries, about, table.RESULTS / f'{options.name}.json')

@@ -34,8 +34,8 @@ class Goal:
 
     Attributes:
         pattern: names of figures, as for :func:`fnmatch.fnmatch`.
-        limit: the most that Linnet's median may be, in the unit of ``base``.
-        base: the library whose median is the unit; empty where the figure has one of its own.
+        limit: the most that Linnet's figure may be, as a ratio to that of ``base``.
+        base: the library that is compared with; empty where the figure has a unit of its own.
     """
 
     pattern: str
@@ -96,8 +96,8 @@ def is_met(goal: Goal, summaries: Mapping[str, Summary]) -> bool | None:
     """Tells whether a goal is met; None where a library was not measured."""
     if 'linnet' not in summaries or (goal.base and goal.base not in summaries):
         return None
-    unit = summaries[goal.base].median if goal.base else 1.0
-    return summaries['linnet'].median <= goal.limit * unit
+    ours = summaries['linnet']
+    return (ours.ratio_to(summaries[goal.base]) if goal.base else ours.median) <= goal.limit
 
 
 def is_same_program(figures: Figures, figure: str, library: str) -> bool:
@@ -127,16 +127,16 @@ def amount(figure: str, value: float) -> str:
 
 
 def _cell(figure: str, library: str, summaries: Mapping[str, Summary]) -> str:
-    """``12.3 ms ±4% (1.50)``: median, half of the range, ratio to the floor."""
+    """``12.3 ms ±4% (1.50)``: median, half of the range, median ratio to the floor."""
     if library not in summaries:
         return ''
     summary = summaries[library]
     text = amount(figure, summary.median)
-    if summary.rounds > 1 and summary.median:
-        text += f' ±{50 * (summary.most - summary.least) / summary.median:.0f}%'
+    if len(summary.values) > 1 and summary.median:
+        text += f' ±{100 * summary.spread / summary.median:.0f}%'
     floor = summaries.get('floor')
     if floor is not None and library != 'floor' and floor.median:
-        text += f' ({summary.median / floor.median:.2f})'
+        text += f' ({summary.ratio_to(floor):.2f})'
     return text
 
 
@@ -153,7 +153,7 @@ def rows(figures: Figures) -> list[list[str]]:
         goal = goal_of(figure)
         of_flax = ''
         if {'linnet', 'flax'} <= summaries.keys() and summaries['flax'].median:
-            of_flax = f'{summaries["linnet"].median / summaries["flax"].median:.2f}'
+            of_flax = f'{summaries["linnet"].ratio_to(summaries["flax"]):.2f}'
             of_flax += ' =' * is_same_program(figures, figure, 'flax')
         table.append(
             [
@@ -182,7 +182,10 @@ def markdown(figures: Figures) -> str:
 def write_json(figures: Figures, about: Mapping[str, Any], path: Path) -> None:
     """Writes the figures, and what is known about the run."""
     values = {
-        figure: {library: asdict(summary) for library, summary in summaries.items()}
+        figure: {
+            library: {'median': summary.median, **asdict(summary)}
+            for library, summary in summaries.items()
+        }
         for figure, summaries in figures.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -208,7 +211,7 @@ def write_plot(figures: Figures, title: str, path: Path) -> None:
     axes = page.subplots()
     for library, label in COLUMNS.items():
         points = [
-            (summaries[library].median / summaries['floor'].median, figure)
+            (summaries[library].ratio_to(summaries['floor']), figure)
             for figure, summaries in shown.items()
             if library in summaries
         ]
