@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
+from jax._src import array as _array
 from jax._src import config as _config
 from jax._src import core as _core
 from jax._src import debugging as _debugging
@@ -215,3 +216,14 @@ def extended_array_handler(aval: Any, physical: Any, sharding: Any, committed: b
     """What makes an array of an extended dtype out of the buffers that a program returns."""
     handler = _pxla.global_result_handlers[_core.ShapedArray](physical, sharding, committed)
     return handler.wrap(lambda array: _earray.EArray(aval, array))
+
+
+def put_as_array(kind: type, known: Any) -> None:
+    """Lets JAX take values of a type as arguments of programs, by way of the arrays they know.
+
+    Args:
+        kind: the type.
+        known: a function from such a value to its array.
+    """
+    put = _pxla.shard_arg_handlers[_array.ArrayImpl]
+    _pxla.shard_arg_handlers[kind] = lambda xs, *rest: put([known(x) for x in xs], *rest)

@@ -174,6 +174,8 @@ class _Writer:
 
 def _as_numpy(array: jax.Array) -> np.ndarray[Any, Any]:
     """Fetches an array from the device, where it can be."""
+    if isinstance(array, jax.core.Tracer):  # which may know its numbers, as one of init does
+        array = array.full_lower()
     if isinstance(array, jax.core.Tracer):
         raise SerializationError(
             'an array is being traced and has no bytes yet',

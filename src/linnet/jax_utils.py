@@ -19,6 +19,7 @@ import numpy as np
 from jax import lax
 
 from linnet import _compat
+from linnet.core.tracers import is_traced
 from linnet.errors._suggest import brief, described
 from linnet.errors.data import DeviceBatchError, ToolArgumentError
 from linnet.training.common_utils import first_copy, named
@@ -50,7 +51,7 @@ def replicate(
     def copy(x: Any) -> jax.Array:
         row = x[None] if isinstance(x, jax.Array) else np.asarray(x)[None]
         shape = (len(devices), *row.shape[1:])
-        if isinstance(x, jax.core.Tracer):
+        if is_traced(x):
             return jnp.broadcast_to(row, shape)
         if getattr(x, 'weak_type', False):  # which putting rows together would not keep
             return jax.device_put(jnp.broadcast_to(row, shape), sharding)
@@ -85,7 +86,7 @@ def unreplicate(tree: Any) -> Any:
 
 
 def _first(path: Any, x: Any) -> Any:
-    is_array = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    is_array = isinstance(x, jax.Array) and not is_traced(x)
     if is_array and not x.ndim:
         return x
     if is_array and len(x.sharding.device_set) > 1:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import jax
 
 from linnet._frozen_dict import FrozenDict
+from linnet._frozen_field import FrozenField
 from linnet._msgpack_read import decode
 from linnet._msgpack_read import unpack_extension as _msgpack_ext_unpack  # noqa: F401
 from linnet._msgpack_write import encode
@@ -316,6 +317,7 @@ def _partial_from_state(x: Any, state: Any) -> Any:
 for _kind, _to_state, _from_state in (
     (dict, _dict_to_state, _dict_from_state),
     (FrozenDict, _dict_to_state, lambda xs, state: FrozenDict(_dict_from_state(xs, state))),
+    (FrozenField, _dict_to_state, lambda xs, state: FrozenField(_dict_from_state(xs, state))),
     (list, _sequence_to_state, _list_from_state),
     (tuple, _sequence_to_state, lambda xs, state: tuple(_list_from_state(xs, state))),
     (_NamedTuple, _named_tuple_to_state, _named_tuple_from_state),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,12 +14,13 @@ import pytest
 from jax.nn import initializers
 
 import linnet.linen as nn
-from linnet import _compat
+from linnet import _compat, jax_utils, serialization
 from linnet._frozen_dict import FrozenDict
 from linnet.configurations import config
 from linnet.core import _deferred, _init_kinds, _init_table, init, materialize
 from linnet.core._deferred import DeferredArray
 from linnet.core.tracers import is_traced
+from linnet.training import checkpoints
 
 KEY = jax.random.key(3)
 X = np.linspace(-1, 1, 16, dtype=np.float32).reshape(2, 8)
@@ -423,7 +425,7 @@ def test_contexts_hold_for_what_is_computed_inside() -> None:
     assert_same(in_call(body).init(KEY, X), slowly(lambda: in_call(body).init(KEY, X)))
 
 
-def test_an_array_that_was_kept_can_be_used_later() -> None:
+def test_an_array_that_was_kept_can_be_used_later(tmp_path: Path) -> None:
     kept = []
     in_call(lambda module, x: kept.append(x)).init(KEY, X)
     slowly(lambda: in_call(lambda module, x: kept.append(x)).init(KEY, X))
@@ -431,6 +433,12 @@ def test_an_array_that_was_kept_can_be_used_later() -> None:
     assert not is_traced(kept[0])
     np.testing.assert_array_equal(kept[0] + 1, kept[1] + 1)
     np.testing.assert_array_equal(jax.jit(jnp.sin)(kept[0]), jnp.sin(kept[1]))
+    np.testing.assert_array_equal(jax.device_put(kept[0]), kept[1])
+    assert serialization.to_bytes({'x': kept[0]}) == serialization.to_bytes({'x': kept[1]})
+    np.testing.assert_array_equal(jax_utils.replicate(kept[0]), jax_utils.replicate(kept[1]))
+    checkpoints.save_checkpoint(tmp_path, {'x': kept[0]}, 1)
+    restored = checkpoints.restore_checkpoint(tmp_path, {'x': jnp.zeros_like(kept[1])})
+    np.testing.assert_array_equal(restored['x'], kept[1])
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,35 @@ def test_state_that_is_made_at_its_first_call() -> None:
     assert codes_of(lambda: cached.apply({'params': given['params']}, X, mutable=['cache'])) == []
 
 
+_LIFTS = {
+    'remat': nn.remat,
+    'jit': nn.jit,
+    'vmap': lambda cls: nn.vmap(
+        cls, {'params': None, 'cache': 0}, {'params': False}, in_axes=None, axis_size=2
+    ),
+    'map_variables': lambda cls: nn.map_variables(cls, 'params', init=True),
+}
+
+
+@pytest.mark.parametrize('name', _LIFTS)
+def test_state_that_is_made_under_a_transform_and_perhaps_changed(name: str) -> None:
+    class Layer(nn.Module):
+        changes: bool
+
+        @nn.compact
+        def __call__(self, x):
+            cache = self.variable('cache', 'x', jnp.zeros, (2,))
+            if self.changes:
+                cache.value += 1
+            return nn.Dense(2)(x)
+
+    for changes in (False, True):
+        model = _LIFTS[name](Layer)(changes)
+        given = {'params': model.init(KEY, X)['params']}
+        found = codes_of(lambda m=model, v=given: m.apply(v, X, mutable=['cache']))
+        assert found == ['LN253'] * changes
+
+
 def test_values_that_one_call_sows_several_times() -> None:
     def body(self, x):
         self.sow('intermediates', 'x', x)

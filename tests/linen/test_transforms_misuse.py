@@ -265,7 +265,9 @@ def test_broadcast_parameters_with_a_key_for_each_iteration() -> None:
 
 def test_axis_that_an_input_does_not_have() -> None:
     lifted = returns(lambda c, x: (c, x), in_axes=2)
-    says(ScanError, lifted, 'axis 2 is out of range for a value of shape (3, 2)', 'nn.broadcast')
+    says(ScanError, lifted, 'axis 2 of argument 2, whose shape is (3, 2)', 'nn.broadcast')
+    lifted = stack(in_axes=(0, None), length=3)
+    says(ScanError, lambda: lifted.init(KEY, X[0], X, X), 'axis None is out of', 'nn.broadcast')
 
 
 # What a transform cannot lift, or hand back.
@@ -468,6 +470,9 @@ def test_init_and_apply_under_plain_transforms() -> None:
         (lambda: many(in_axes=None).init(KEY, X), 'nothing tells nn.vmap the size|axis_size=n'),
         (lambda: many().init(KEY, X, X[:2]), 'argument 1 has 3, argument 2 has 2'),
         (lambda: many(axis_size=5).init(KEY, X), 'axis_size=5, argument 1 has 3'),
+        (lambda: many(in_axes=2).init(KEY, X), 'axis 2 of argument 1, whose shape is (3, 2)'),
+        (lambda: many().init(KEY, 2.0), 'axis 0 of argument 1, whose shape is ()'),
+        (lambda: stack(in_axes=3).init(KEY, X[0], X), 'axis 3 of argument 2, whose shape is'),
         (lambda: stack().init(KEY, X[0], None), 'nothing tells nn.scan the size|length=n'),
         (lambda: stack(length=5).init(KEY, X[0], X), 'length=5, argument 2 has 3'),
         (

@@ -271,7 +271,9 @@ def test_unhashable_field() -> None:
 
         return hash(Net(np.ones(2)))
 
-    assert isinstance(same_error(program), TypeError)
+    error = same_error(program)
+    assert isinstance(error, TypeError)
+    assert "Net has no hash, for 'value'" in str(error)
 
 
 # Copies.

@@ -168,9 +168,9 @@ def _spread(axes: Any, tree: Any, name: str) -> list[Any]:
     return out
 
 
-def _to_front(axis: int, x: Any) -> Any:
+def _to_front(axis: Any, x: Any) -> Any:
     ndim = jnp.ndim(x)
-    if not -ndim <= axis < ndim:
+    if not (isinstance(axis, int) and -ndim <= axis < ndim):
         raise ScanError(
             f'axis {axis} is out of range for a value of shape {jnp.shape(x)}',
             why='every scanned value has the axis that is looped over',

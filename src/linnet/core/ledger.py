@@ -90,7 +90,9 @@ class Ledger:
 
     def written(self, col: str, scope: Any, name: str) -> None:
         """Notes that a variable of a scope is written."""
-        if crossings.stack and not self._publishing:
+        if self._publishing:
+            return
+        if crossings.stack:
             self.writes.append((col, scope.path, name))
         if self._made and (col, scope.path, name) in self._made:
             self.restarted.setdefault(col, scope.path_text)

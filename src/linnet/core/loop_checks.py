@@ -214,19 +214,25 @@ def _sizes_error(
 ) -> ScanError | None:
     """Says which parts have which size along the axis; ``None`` where all have one."""
     sizes: dict[int, str] = {given: f'{option}='} if given else {}
-    beyond = False
+    beyond: list[str] = []
 
     def note(path: Any, axis: Any, part: Any) -> None:
-        nonlocal beyond
         for below, leaf in jax.tree_util.tree_flatten_with_path(part)[0]:
             shape = getattr(leaf, 'shape', ())
             if isinstance(axis, int) and -len(shape) <= axis < len(shape):
                 sizes.setdefault(shape[axis], f'{_part_name((*path, *below), first)} has ')
-            else:
-                beyond |= isinstance(axis, int)
+            elif isinstance(axis, int):
+                part_name = _part_name((*path, *below), first)
+                beyond.append(f'axis {axis} of {part_name}, whose shape is {shape}')
 
     jax.tree_util.tree_map_with_path(note, axes, values, is_leaf=lambda x: x is None)
-    if not sizes and not beyond:
+    shared = 'nn.broadcast' if transform == 'nn.scan' else 'None'
+    if beyond:
+        return ScanError(
+            f'{transform} is to go over {beyond[0]}',
+            mend=f'in_axes={shared} for a value that is the same for all slices',
+        )
+    if not sizes:
         return ScanError(
             f'nothing tells {transform} the size of its axis',
             why='no argument and no variable has it',
@@ -237,7 +243,7 @@ def _sizes_error(
             f'{transform} has parts of several sizes along its axis: '
             f'{", ".join(f"{what}{size}" for size, what in sizes.items())}',
             why='all that is sliced has as many slices',
-            mend='in_axes=None for an argument that all share, or variables of that many slices',
+            mend=f'in_axes={shared} for what all share, or variables of that many slices',
         )
     return None
 

@@ -33,7 +33,7 @@ from linnet.core.repeated import repeated
 from linnet.core.watching import watching
 
 
-def run(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def run(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``fn(*args, **kwargs)``, of which only what the result needs is computed.
 
     A program that cannot do with deferred arrays, since it hands them to one that was compiled
@@ -232,7 +232,7 @@ def _words(requests: Sequence[_Request]) -> np.ndarray:
     )
 
 
-def initial_value(init_fn: Callable[..., Any], key: Any, *args: Any, **kwargs: Any) -> Any:
+def initial_value(init_fn: Callable[..., Any], key: Any, /, *args: Any, **kwargs: Any) -> Any:
     """``init_fn(key, *args, **kwargs)``, or a request for it that others are filled with.
 
     Args:

@@ -9,7 +9,8 @@ numbers stay the same to the bit.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -152,9 +153,10 @@ def _by_use(closed: Any) -> tuple[Any, list[int], list[int]]:
     jaxpr = closed.jaxpr
     place = {id(var): i for i, var in enumerate(jaxpr.invars)}  # some results do not hash
     uses: dict[Var, int] = {}
+    times = Counter(id(var) for operation in jaxpr.eqns for var in operation.invars)
     operations = []
     for operation in reversed(jaxpr.eqns):
-        _check_order(operation, place)
+        _check_order(operation, place, times)
         inputs = list(operation.invars)
         for i, var in enumerate(inputs):
             if id(var) in place:
@@ -176,9 +178,15 @@ def _by_use(closed: Any) -> tuple[Any, list[int], list[int]]:
     return closed.replace(jaxpr=separate), list(uses.values()), results
 
 
-def _check_order(operation: Any, inputs: Collection[int]) -> None:
+_TAKING = ('gather', 'dynamic_slice')
+
+
+def _check_order(operation: Any, inputs: Collection[int], uses: Mapping[int, int]) -> None:
     """Raises ``ValueError`` where JAX might add in another order than use by use."""
     used = [id(var) for var in operation.invars if id(var) in inputs]
+    # What is derived of one is a scatter, which XLA joins with what is added to it.
+    if operation.primitive.name in _TAKING and any(uses[var] > 1 for var in used):
+        raise ValueError(f'{operation.primitive} takes from an input that is used twice')
     # Calls add from the first input on, and what an operation adds is its own affair.
     alike = operation.primitive.multiple_results or operation.primitive.name in ('add', 'mul')
     if len(set(used)) < len(used) and not alike:

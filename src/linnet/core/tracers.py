@@ -8,6 +8,7 @@ import jax
 
 from linnet import _compat
 from linnet.core._deferred import DeferredArray
+from linnet.core._deferred import known as known
 from linnet.core.ledger import crossed
 from linnet.errors.transforms import JaxTransformError
 

@@ -6,6 +6,8 @@ import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+import jax
+
 from linnet.core import meta
 from linnet.typing import MutableCollection
 
@@ -69,3 +71,8 @@ def merge(target: MutableCollection, name: str, value: Any) -> None:
             merge(old, key, item)
     else:
         target[name] = value
+
+
+def in_order(tree: Any) -> Any:
+    """A tree in the order in which JAX holds trees, whether or not JAX has seen it."""
+    return jax.tree_util.tree_map(lambda x: x, tree)

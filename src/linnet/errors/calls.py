@@ -290,6 +290,18 @@ class FieldError(LinnetError, TypeError, ValueError):
         )
 
     @classmethod
+    def no_hash(cls, module: Any, reason: Exception) -> FieldError:
+        """A module cannot be hashed, for what a field holds."""
+        fields = {name: getattr(module, name, None) for name in module.__dataclass_fields__}
+        guilty = [name for name, value in fields.items() if not _hashes(value)]
+        named = f', for {listing(guilty)}' if guilty else ''
+        return cls(
+            f'{class_name(type(module))} has no hash{named}: {reason}',
+            why='a module is hashed by its fields, as a static argument of jit, for example',
+            mend='give the field a tuple, a string or a number',
+        )
+
+    @classmethod
     def unknown_argument(
         cls, module_cls: object, argument: str, known: Iterable[str] = ()
     ) -> FieldError:
@@ -321,6 +333,14 @@ class FieldError(LinnetError, TypeError, ValueError):
             why='the constructor takes the options of the layer; the instance takes the input',
             mend=f'nn.{name}()(x)',
         )
+
+
+def _hashes(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 class ModuleArgumentError(LinnetError):

@@ -62,7 +62,8 @@ class InvalidRngError(LinnetError, ValueError):
                 mend = f'{hidden_by}(..., rngs=True)'
             return cls(what, why=why, mend=mend, where=where)
         if initializing:
-            mend = f"model.init({{'params': key, '{stream}': other_key}}, x)"
+            second = next(iter(given), 'dropout') if stream == 'params' else stream
+            mend = f"model.init({{'params': key, '{second}': other_key}}, x)"
         other = near(stream, given)
         why = sentences(
             f'the streams given are {listing(given)}' if given else '',

@@ -1,9 +1,10 @@
 """Which elements dropout keeps, drawn from a key, in two ways.
 
 The *ordinary* mask is that of ``jax.random.bernoulli``, to the bit. JAX hashes the number of each
-element, on CPUs in a loop over the rounds of the hash, and compares the result with a probability
-as a floating-point number. Here the rounds are unrolled and the bits are compared as they are,
-which takes a tenth of the time and less to compile.
+element, on CPUs in a loop over the rounds of the hash. Here the rounds are unrolled, which takes a
+fraction of the time and less to compile. What follows the hash are JAX's own operations, so that
+XLA puts them together with what stands around as it does in a program of JAX's, and the numbers
+there are the same to the bit too.
 
 The *fast* mask takes four elements of 16 bits from each hash, so that it hashes a quarter as often.
 It is another mask, and rates are multiples of 1 / 65536. Neither depends on how many devices there
@@ -54,8 +55,7 @@ def draw(key: Any, rate: Any, shape: Shape, fast: bool | None = None) -> tuple[A
         return jax.random.bits(key, shape, np.uint16) >= np.uint16(dropped), keep
     keep = 1.0 - rate
     if is_unrolled(key) and _is_usual(keep, shape):
-        least = np.uint32(least_dropped(keep))
-        return _kept(jax.random.key_data(key), least, tuple(shape)), keep
+        return _kept(jax.random.key_data(key), np.float32(keep), tuple(shape)), keep
     return jax.random.bernoulli(key, keep, shape), keep
 
 
@@ -68,18 +68,15 @@ def _is_usual(keep: Any, shape: Shape) -> bool:
     )
 
 
-def least_dropped(keep: Any) -> int:
-    """The least of the 23-bit numbers ``n`` for which ``n / 2**23 < keep`` is false in float32."""
-    return math.ceil(float(np.float32(keep)) * 2**23)
-
-
 @partial(jax.jit, static_argnums=2)
-def _kept(words: Array, least: Any, shape: Shape) -> Array:
+def _kept(words: Array, keep: Any, shape: Shape) -> Array:
     """The mask of ``jax.random.bernoulli`` for the words ``[2]`` of a key."""
     index = _numbers(shape)
-    a, b = threefry(words[0], words[1], jnp.zeros_like(index), index)
-    # Without a barrier, whatever uses the mask may hash again.
-    return lax.optimization_barrier((a ^ b) >> np.uint32(9) < least)
+    # The barrier stands where JAX's loop ends; without it, whatever uses the mask may hash again.
+    a, b = lax.optimization_barrier(threefry(words[0], words[1], jnp.zeros_like(index), index))
+    from_one_to_two = ((a ^ b) >> np.uint32(9)) | np.float32(1).view(np.uint32)
+    uniform = lax.bitcast_convert_type(from_one_to_two, np.float32) - np.float32(1)
+    return lax.max(np.float32(0), uniform) < keep
 
 
 @partial(jax.jit, static_argnums=2)

@@ -81,7 +81,7 @@ def first_state(cell: Any, key: PRNGKey, input_shape: Shape) -> Array:
         InputShapeError: ``input_shape`` is no shape, or has too few axes.
         InvalidOptionError: it was asked of a class, or ``features`` is no count.
     """
-    _check_instance(cell)
+    check_instance(cell)
     check_count('features', cell.features)
     n_axes = cell.num_feature_axes
     if hasattr(input_shape, 'ndim') or not hasattr(input_shape, '__iter__'):
@@ -98,7 +98,8 @@ def first_state(cell: Any, key: PRNGKey, input_shape: Shape) -> Array:
     return cell.carry_init(key, (*outer, cell.features), cell.param_dtype)
 
 
-def _check_instance(cell: Any) -> None:
+def check_instance(cell: Any) -> None:
+    """Refuses a call on the class, whose first argument is taken for the cell."""
     if not isinstance(cell, ModuleBase):
         raise InvalidOptionError(
             'initialize_carry is a method of a cell, not of its class',

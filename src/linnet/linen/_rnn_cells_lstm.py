@@ -16,6 +16,7 @@ from linnet.linen._rnn_cells import (
     RNNCellBase,
     broadcast_together,
     check_input,
+    check_instance,
     check_orthogonal,
     check_states,
     check_width,
@@ -51,6 +52,7 @@ class _TwoStates(RNNCellBase):
             InputShapeError: ``input_shape`` is no shape, or has too few axes.
             InvalidOptionError: ``rng`` is not one key, or ``features`` is no count.
         """
+        check_instance(self)
         key_c, key_h = jax.random.split(check_key(rng, 'rng'))
         return first_state(self, key_c, input_shape), first_state(self, key_h, input_shape)
 

@@ -197,20 +197,21 @@ class RNN(Module):
             outputs = jax.tree_util.tree_map(flip, outputs)
         return (carry, outputs) if return_carry else outputs
 
+    @nowrap
     def _scan(self, axis: int, with_history: bool) -> Callable[..., Any]:
         """The loop: from cell, carry and inputs to the last carry and all outputs.
 
         With history the outputs are pairs: the carries after all steps, time first, and outputs.
         """
 
-        def step(cell: Any, carry: Carry, x: Array) -> tuple[Carry, Any]:
+        def scan_fn(cell: Any, carry: Carry, x: Array) -> tuple[Carry, Any]:
             new_carry, y = _call_cell(cell, carry, x)
             return new_carry, (new_carry, y) if with_history else y
 
         return lift(
             'scan',
             functools.partial(lift_function, batch.scan),
-            step,
+            scan_fn,
             None,
             loop=hoisting.scan if self._hoists() else jax.lax.scan,
             in_axes=axis,

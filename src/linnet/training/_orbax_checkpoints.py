@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from linnet import io
+from linnet.core.tracers import known
 from linnet.errors._suggest import listing
 from linnet.errors.data import CheckpointContentError, InvalidCheckpointError, ToolArgumentError
 from linnet.errors.sharp_bits import PartialRestoreWarning
@@ -92,6 +93,7 @@ def _admit(series: Series, step: Step, retention: Retention) -> None:
 
 
 def _save_tree(checkpointer: Any, path: str, target: Any) -> None:
+    target = jax.tree.map(known, target)
     try:
         checkpointer.save(_absolute(path), target, save_args=save_args_from_target(target))
     except (TypeError, ValueError) as error:

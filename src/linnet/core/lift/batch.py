@@ -48,7 +48,7 @@ def vmap(
     in_groups, out_groups = tuple(axes_in.values()), tuple(axes_out.values())
     own, check_members = sliced(axes_out, split_rngs), checker_of_members(axes_out, split_rngs)
 
-    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
         drop_keywords('nn.vmap', kwargs)
         edge = Boundary(scopes, tuple(axes_in), tuple(axes_out), tuple(split_rngs), 'nn.vmap', own)
         known = (in_groups, in_axes), (edge.variables, args)
@@ -101,7 +101,7 @@ def scan(
     rng_axes = tuple(0 if split else broadcast for split in split_rngs.values())
     own, check_members = sliced(axes_out, split_rngs), checker_of_members(axes_out, split_rngs)
 
-    def wrapper(scopes: Any, init: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(scopes: Any, init: Any, /, *args: Any, **kwargs: Any) -> Any:
         drop_keywords('nn.scan', kwargs)
         edge = Boundary(scopes, filters_in, filters_out, tuple(split_rngs), 'nn.scan', own)
         shared, carried, *rest = edge.variables

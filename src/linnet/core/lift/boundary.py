@@ -32,6 +32,7 @@ from linnet.core.filters import (
 )
 from linnet.core.ledger import crossing
 from linnet.core.rng import LazyRng
+from linnet.core.variables import in_order
 
 Groups = tuple[tuple[dict[str, Any], ...], ...]
 """For each filter, for each scope, what the filter takes: collections, or keys, by name."""
@@ -81,7 +82,7 @@ class Boundary:
             groups of ``out``.
         """
 
-        def run(variables: Groups, rngs: Groups, *args: Any, **kwargs: Any) -> tuple[Any, Groups]:
+        def run(variables: Groups, rngs: Groups, /, *args: Any, **kwargs: Any) -> Any:
             inner = self.enter(variables, rngs)
             with crossing(self):
                 y = fn(self.arranged(inner), *args, **kwargs)
@@ -112,7 +113,7 @@ class Boundary:
         parts = [scope.all_parts(scope.mutable) for scope in inner]
         for scope in inner:
             scope.invalidate()
-        return _dealt(parts, self._out)
+        return _dealt(in_order(parts), self._out)
 
     def slices(self, kind: str) -> bool:
         """Tells whether each slice has a collection, or a stream, of its own."""
@@ -154,17 +155,13 @@ class Boundary:
         return (entry,) if jax.tree_util.treedef_is_leaf(self._treedef) else tuple(entry)
 
     def publish(self, out: Groups) -> None:
-        """Writes variables that came out of the transform into the outer scopes.
-
-        Each in the order in which JAX holds trees, whether or not JAX has seen it. What a map of
-        variables has moved to a collection that is read-only outside is left out.
-        """
+        """Writes what came out of the transform, but for what is read-only, into outer scopes."""
         for group in out:
             for scope, parts in zip(self.outer, group, strict=True):
                 with scope.counts.ledger.published():
                     for col, part in parts.items():
                         if scope.is_mutable_collection(col):
-                            for name, value in jax.tree_util.tree_map(lambda x: x, part).items():
+                            for name, value in part.items():
                                 scope.put_variable(col, name, value)
 
     def hides_stream(self, stream: str) -> str:

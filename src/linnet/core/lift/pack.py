@@ -33,7 +33,7 @@ def pack(
         enable_kwargs: whether ``fn`` takes keyword arguments.
     """
 
-    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs and not enable_kwargs:
             raise TypeError(f'{name or "the transform"} takes no keyword arguments: {list(kwargs)}')
         edge = Boundary(

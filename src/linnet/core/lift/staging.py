@@ -31,7 +31,7 @@ def checkpoint(
     del concrete
     static = _after(static_argnums, 2)
 
-    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
         edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.remat')
         edge.static_argnums = _after(static_argnums, 1)
         check_given(edge.static_argnums, args, kwargs)
@@ -109,7 +109,7 @@ def compiler(
     to the counts as when it was traced, so that what follows does not depend on the cache.
     """
 
-    def run(program: _Program, variables: Any, rngs: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(program: _Program, variables: Any, rngs: Any, /, *args: Any, **kwargs: Any) -> Any:
         program.traced = True
         assert program.pure is not None
         return program.pure(variables, rngs, *args, **kwargs)
@@ -123,7 +123,7 @@ def compiler(
     done: dict[tuple[_Program, Any], Any] = {}
 
     def compiled(fn: Callable[..., Any], watcher: Watcher | None = None) -> Callable[..., Any]:
-        def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+        def wrapper(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
             edge = Boundary(scopes, (variables,), (variables,), (rngs,), 'nn.jit')
             edge.reads_all()
             edge.static_argnums = _after(static_argnums, 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 from linnet.core.filters import CollectionFilter, PRNGSequenceFilter, subtract_filters
 from linnet.core.lift.boundary import Boundary, Groups
+from linnet.core.variables import in_order
 
 
 def id_fn(x: Any) -> Any:
@@ -31,12 +32,12 @@ def map_variables(
     others = subtract_filters(variables, mapped_collections)
     written = init or mutable
 
-    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
         groups = (mapped_collections, others)
         out = groups if written else (False, others)
         edge = Boundary(scopes, groups, out, (rngs,), name='nn.map_variables')
         edge.reads_all()
-        target, rest = edge.variables
+        target, rest = in_order(edge.variables)
         if init and edge.may_write():
             _, constant = edge.by_mutability(target)
             made = edge.enter((target, rest), edge.rngs)
@@ -93,7 +94,7 @@ def fold_rngs(
     The arguments are explained at :func:`linnet.linen.fold_rngs`.
     """
 
-    def wrapper(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapper(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
         edge = Boundary(scopes, (variables,), (variables,), (rngs,), name='nn.fold_rngs')
         y, out = edge.pure(fn)(edge.variables, cleared(edge.rngs), *args, **kwargs)
         edge.publish(out)

@@ -173,7 +173,7 @@ def _guarded_setup(
 
 
 def run_interceptors(
-    orig_method: Callable[..., Any], module: Any, *args: Any, **kwargs: Any
+    orig_method: Callable[..., Any], module: Any, /, *args: Any, **kwargs: Any
 ) -> Any:
     """Calls a method through the interceptors in effect, the outermost first."""
     interceptors = context.interceptors

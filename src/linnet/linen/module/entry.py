@@ -182,7 +182,7 @@ def _on_scope(
         mutable = union_filters(mutable, 'intermediates')
 
     @functools.wraps(fn)
-    def run(scope: core.Scope, *args: Any, **kwargs: Any) -> Any:
+    def run(scope: core.Scope, /, *args: Any, **kwargs: Any) -> Any:
         checks.begin(module, scope, args)
         with observing(*observers):
             y = fn(module.clone(parent=scope, _deep_clone=True), *args, **kwargs)
@@ -224,7 +224,7 @@ def _named_method(module: Any, name: str) -> Callable[..., Any]:
     if known and not callable(getattr(module, name)):
         raise _invalid(module, name)
 
-    def call_attribute(bound: Any, *args: Any, **kwargs: Any) -> Any:
+    def call_attribute(bound: Any, /, *args: Any, **kwargs: Any) -> Any:
         attribute = getattr(bound, name, None)  # setup may have made it
         if not callable(attribute):
             raise _invalid(bound, name)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from linnet.errors.calls import CallCompactUnboundModuleError
 from linnet.linen.module.base import Module
-from linnet.linen.module.decorators import compact
+from linnet.linen.module.decorators import compact, nowrap
 
 F = TypeVar('F', bound=Callable[..., Any])
 
@@ -51,8 +51,9 @@ def compact_name_scope(fun: F) -> F:
     {'Dense_0': {'bias': (3,), 'kernel': (2, 3)}}
     """
 
+    @nowrap  # the call of the scope is what is watched
     @functools.wraps(fun)
-    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return _scope_of(self, fun)(*args, **kwargs)
 
     method.compact_name_scope = True  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, ClassVar, get_origin
 
 import jax
 
@@ -81,19 +81,25 @@ def _check_attributes(cls: Any) -> None:
     annotations = inspect.get_annotations(cls)
     if 'parent' in annotations:
         raise ReservedModuleAttributeError(annotations, module_cls=cls)
-    for name in annotations:
+    for name, annotation in annotations.items():
         default = cls.__dict__.get(name)
-        if isinstance(default, (list, dict, set, jax.Array)):
+        if isinstance(default, (list, dict, set, jax.Array)) and not _is_of_class(annotation):
             raise FieldError.mutable_default(cls, name, default)
+
+
+def _is_of_class(annotation: Any) -> bool:
+    """Tells whether an annotation, perhaps a text, is a ``ClassVar``, which is no field."""
+    if isinstance(annotation, str):
+        return annotation.split('[')[0].split('.')[-1].strip() == 'ClassVar'
+    return (get_origin(annotation) or annotation) is ClassVar
 
 
 def _make_dataclass(cls: Any, kw_only: bool) -> None:
     annotations = dict(inspect.get_annotations(cls))
-    last: dict[str, Any] = {'parent': Any}
-    cls.parent = dataclasses.field(repr=False, default=UNSPECIFIED)
-    if 'name' not in annotations:  # a class may give the name a default of its own
-        last['name'] = str | None
-        cls.name = None
+    last: dict[str, Any] = {'parent': Any, 'name': str | None}
+    if annotations.pop('name', None) is not None:  # then it comes first, and a default is void
+        last = {name: last[name] for name in ('name', 'parent')}
+    cls.parent, cls.name = dataclasses.field(repr=False, default=UNSPECIFIED), None
     cls.__annotations__ = {**annotations, **last}
     with _hidden_in_bases(cls, ('parent', 'name')):
         dataclasses.dataclass(
@@ -201,6 +207,9 @@ def _unbound_only(hash_fields: Callable[[Any], int]) -> Callable[[Any], int]:
         if self.scope is not None:
             where = f'{self.scope.path_text} ({type(self).__name__})'
             raise JaxTransformError.no_hash(type(self), where=where)
-        return hash_fields(self)
+        try:
+            return hash_fields(self)
+        except TypeError as error:
+            raise FieldError.no_hash(self, error) from None
 
     return __hash__

@@ -50,6 +50,8 @@ def is_atom(value: Any) -> bool:
 def freeze_attribute(value: Any) -> Any:
     """Lists as tuples and dicts as :class:`FrozenField`, so that a module's fields hash."""
     if isinstance(value, (dict, FrozenDict)):
+        if isinstance(value, dict) and type(value) not in (dict, FrozenField):
+            value = _sorted(value)  # as Flax orders an OrderedDict, and what is in it
         return FrozenField({key: freeze_attribute(item) for key, item in value.items()})
     if isinstance(value, tuple):
         items = [freeze_attribute(item) for item in value]
@@ -57,6 +59,17 @@ def freeze_attribute(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(freeze_attribute(item) for item in value)
     return value
+
+
+def _sorted(value: Any) -> Any:
+    """Dicts in the order of their keys, all the way down, where their keys have one."""
+    if not isinstance(value, (dict, FrozenDict)):
+        return value
+    try:
+        keys = sorted(value)
+    except TypeError:
+        keys = list(value)
+    return {key: _sorted(value[key]) for key in keys}
 
 
 def modules_in(value: Any) -> Iterator[ModuleBase]:
@@ -102,7 +115,7 @@ def map_modules(fn: Callable[[str, Any], Any], value: Any, suffix: str = '') -> 
     if all(mapped[key] is child for key, child in children.items()):
         return value
     if isinstance(value, (FrozenDict, dict)):
-        return type(value)(mapped)
+        return type(value)(mapped) if type(value) in (FrozenDict, FrozenField) else mapped
     if isinstance(value, tuple) and hasattr(value, '_fields'):
         return type(value)(*mapped.values())
     if isinstance(value, (list, tuple)):

@@ -169,7 +169,7 @@ class Call:
         fn = wrap_method_once(fn)
 
         @functools.wraps(fn, updated=())
-        def core_fn(scopes: Any, *args: Any, **kwargs: Any) -> Any:
+        def core_fn(scopes: Any, /, *args: Any, **kwargs: Any) -> Any:
             scopes = scopes if self._multi_scope else [scopes] * len(self._capture.scopes)
             clone, args, kwargs = self._capture.open(scopes, (self._handle, args, kwargs))
             object.__setattr__(clone, '_state', _exported(self._state))
@@ -251,7 +251,7 @@ def _lifted(
     method = wrap_method_once(fn)
 
     @functools.wraps(method)
-    def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
+    def lifted(module: Any, /, *args: Any, **kwargs: Any) -> Any:
         if hasattr(lifted, 'compact') and not hasattr(fn, 'compact'):
             fn.compact = True  # type: ignore[attr-defined]  # a mark above counts for fn
         with fork_rngs(module) if forks else contextlib.nullcontext():
@@ -308,18 +308,20 @@ def lift(
     Args:
         name: of the transform; it begins the name of a lifted class.
         lifting: ``lifting(fn, *args, **kwargs)`` lifts one function.
-        target: a module class, a method, or a function whose first argument is a module.
-        methods: of a class, the methods to lift; ``__call__`` alone where ``None``; a mapping
-            from names to the arguments of the transform for each.
+        target: a module class, a partial of one, a method, or a function of a module first.
+        methods: of a class, those to lift, or a mapping from them to the transform's arguments.
         *args: arguments of ``lifting``.
         **kwargs: keyword arguments of ``lifting``.
 
     Returns:
-        A subclass called ``NameTarget`` whose methods are lifted, or a function.
+        A subclass called ``NameTarget`` whose methods are lifted, a partial of it, or a function.
 
     Raises:
         TransformTargetError: the target is neither.
     """
+    if isinstance(target, functools.partial) and inspect.isclass(target.func):
+        lifted = lift(name, lifting, target.func, methods, *args, **kwargs)
+        return functools.partial(lifted, *target.args, **target.keywords)
     if not (inspect.isclass(target) and issubclass(target, Module)):
         if not callable(target) or isinstance(target, ModuleBase) or inspect.isclass(target):
             raise TransformTargetError(target, transform=f'nn.{name}')
@@ -330,10 +332,8 @@ def lift(
         raise ApplyModuleInvalidMethodError(methods, module_cls=target, transform=f'nn.{name}')
     _check_methods(f'nn.{name}', target, methods)
     lifting = functools.partial(lifting, cls=target)
-    if isinstance(methods, Mapping):
-        args = ()
-    else:
-        methods = dict.fromkeys(methods, kwargs)
+    args = () if isinstance(methods, Mapping) else args
+    methods = methods if isinstance(methods, Mapping) else dict.fromkeys(methods, kwargs)
     before = {method: getattr(target, method) for method in methods}
     return type(
         f'{name.capitalize()}{target.__name__}',

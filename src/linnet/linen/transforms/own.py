@@ -127,7 +127,7 @@ def decorator_lift_transform(
     fns = class_fn if isinstance(class_fn, tuple) else (class_fn,)
 
     @functools.wraps(wrap_method_once(fns[0]))
-    def lifted(module: Any, *args: Any, **kwargs: Any) -> Any:
+    def lifted(module: Any, /, *args: Any, **kwargs: Any) -> Any:
         call = Call(module, args, kwargs, multi_scope)
         run = transform(*map(call.on_scopes, fns), *trafo_args, **trafo_kwargs)
         return run(call.scopes, *call.args, **call.kwargs)

@@ -127,7 +127,7 @@ def _lift_checkpoint(fn: Callable[..., Any], cls: Any = None, **kwargs: Any) -> 
         return lifted
 
     @functools.wraps(lifted)
-    def method(module: Any, *args: Any, **kwargs: Any) -> Any:
+    def method(module: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not (isinstance(module, ModuleBase) and may_reuse()):
             return lifted(module, *args, **kwargs)
         return run_or_reuse(
@@ -143,6 +143,6 @@ def _lift_checkpoint(fn: Callable[..., Any], cls: Any = None, **kwargs: Any) -> 
 
 
 def _after_self(argnums: int | Iterable[int]) -> tuple[int, ...]:
-    """Positions of arguments with ``self`` at 0, as positions after it."""
+    """Positions of arguments with ``self`` at 0, as positions after it; 0 is static anyway."""
     numbers = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-    return tuple(n - 1 if n > 0 else n for n in numbers)
+    return tuple(n - 1 if n > 0 else n for n in numbers if n != 0)

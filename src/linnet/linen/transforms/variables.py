@@ -109,7 +109,7 @@ def named_call(class_fn: Callable[..., Any], force: bool = True) -> Callable[...
         return class_fn
 
     @functools.wraps(class_fn)
-    def wrapped(module: Any, *args: Any, **kwargs: Any) -> Any:
+    def wrapped(module: Any, /, *args: Any, **kwargs: Any) -> Any:
         name = f'{module.name or type(module).__name__}.{class_fn.__name__}'
         with jax.named_scope(name):
             return class_fn(module, *args, **kwargs)
