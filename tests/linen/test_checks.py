@@ -200,7 +200,7 @@ _LIFTS = {
     'vmap': lambda cls: nn.vmap(
         cls, {'params': None, 'cache': 0}, {'params': False}, in_axes=None, axis_size=2
     ),
-    'map_variables': lambda cls: nn.map_variables(cls, 'params', init=True),
+    'map_variables': lambda cls: nn.map_variables(cls, 'other', mutable=True),
 }
 
 
