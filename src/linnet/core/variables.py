@@ -73,6 +73,6 @@ def merge(target: MutableCollection, name: str, value: Any) -> None:
         target[name] = value
 
 
-def in_order(tree: Any) -> Any:
-    """A tree in the order in which JAX holds trees, whether or not JAX has seen it."""
-    return jax.tree_util.tree_map(lambda x: x, tree)
+def in_order(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Collections, each in the order in which JAX holds trees, whether or not JAX has seen it."""
+    return {col: jax.tree_util.tree_map(lambda x: x, part) for col, part in parts.items()}

@@ -110,10 +110,10 @@ class Boundary:
 
     def leave(self, inner: list[Scope]) -> Groups:
         """What became of the mutable variables; the inner scopes are closed."""
-        parts = [scope.all_parts(scope.mutable) for scope in inner]
+        parts = [in_order(scope.all_parts(scope.mutable)) for scope in inner]
         for scope in inner:
             scope.invalidate()
-        return _dealt(in_order(parts), self._out)
+        return _dealt(parts, self._out)
 
     def slices(self, kind: str) -> bool:
         """Tells whether each slice has a collection, or a stream, of its own."""

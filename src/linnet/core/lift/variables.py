@@ -37,7 +37,7 @@ def map_variables(
         out = groups if written else (False, others)
         edge = Boundary(scopes, groups, out, (rngs,), name='nn.map_variables')
         edge.reads_all()
-        target, rest = in_order(edge.variables)
+        target, rest = tuple(map(in_order, edge.variables[0])), edge.variables[1]
         if init and edge.may_write():
             _, constant = edge.by_mutability(target)
             made = edge.enter((target, rest), edge.rngs)
