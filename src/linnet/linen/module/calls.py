@@ -139,9 +139,9 @@ def _guarded(
     try:
         if named_calls_enabled():
             with jax.named_scope(profiling_name(module, name)):
-                y = run_interceptors(fun, module, *args, **kwargs)
+                y = _through_interceptors(fun, module, args, kwargs)
         else:
-            y = run_interceptors(fun, module, *args, **kwargs)
+            y = _through_interceptors(fun, module, args, kwargs)
     except Exception as error:
         better = improved(error, fun, module, args, kwargs)
         locate(better or error, module, args)
@@ -160,7 +160,7 @@ def _guarded_setup(
     state = module._state
     outer, state.in_setup = state.in_setup, True
     try:
-        return run_interceptors(fun, module, *args, **kwargs)
+        return _through_interceptors(fun, module, args, kwargs)
     except Exception as error:
         better = improved(error, fun, module, args, kwargs)
         locate(better or error, module, args)
@@ -173,14 +173,21 @@ def _guarded_setup(
 
 
 def run_interceptors(
-    orig_method: Callable[..., Any], module: Any, /, *args: Any, **kwargs: Any
+    orig_method: Callable[..., Any], module: Any, *args: Any, **kwargs: Any
 ) -> Any:
     """Calls a method through the interceptors in effect, the outermost first."""
+    return _through_interceptors(orig_method, module, args, kwargs)
+
+
+def _through_interceptors(
+    method: Callable[..., Any], module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Calls a method, whose arguments may have any names."""
     interceptors = context.interceptors
     if not interceptors:
-        return orig_method(module, *args, **kwargs)
-    bound = functools.partial(orig_method, module)
-    about = InterceptorContext(module, getattr(orig_method, '__name__', 'unnamed'), bound)
+        return method(module, *args, **kwargs)
+    bound = functools.partial(method, module)
+    about = InterceptorContext(module, getattr(method, '__name__', 'unnamed'), bound)
     run: Callable[..., Any] = bound
     for interceptor in reversed(interceptors):
         run = _intercepted(interceptor, run, about)
