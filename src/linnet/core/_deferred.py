@@ -74,8 +74,9 @@ class DeferringTrace(_compat.Trace):
     def process_primitive(self, primitive: Any, tracers: Any, params: dict[str, Any], /) -> Any:
         """Defers an operation, or runs it where that must be."""
         avals = [jax.typeof(x) for x in tracers]
-        is_key = primitive.name == 'copy' and type(tracers[0]) is not DeferredArray
-        if is_key or not _can_wait(primitive, avals):  # JAX copies the words of a key, at once
+        # Of the words of a key, whose copy JAX wants to be an array that it knows.
+        is_known_copy = primitive.name == 'copy' and type(tracers[0]) is not DeferredArray
+        if is_known_copy or not _can_wait(primitive, avals):
             return _at_once(primitive, [known(x) for x in tracers], params)
         out, effects = _compat.abstract_eval(primitive, avals, params)
         outs = out if primitive.multiple_results else (out,)

@@ -290,13 +290,11 @@ class FieldError(LinnetError, TypeError, ValueError):
         )
 
     @classmethod
-    def no_hash(cls, module: Any, reason: Exception) -> FieldError:
-        """A module cannot be hashed, for what a field holds."""
-        fields = {name: getattr(module, name, None) for name in module.__dataclass_fields__}
-        guilty = [name for name, value in fields.items() if not _hashes(value)]
+    def no_hash(cls, module_cls: object, guilty: list[str], reason: Exception) -> FieldError:
+        """A module cannot be hashed, for what some of its fields hold."""
         named = f', for {listing(guilty)}' if guilty else ''
         return cls(
-            f'{class_name(type(module))} has no hash{named}: {reason}',
+            f'{class_name(module_cls)} has no hash{named}: {reason}',
             why='a module is hashed by its fields, as a static argument of jit, for example',
             mend='give the field a tuple, a string or a number',
         )
@@ -333,14 +331,6 @@ class FieldError(LinnetError, TypeError, ValueError):
             why='the constructor takes the options of the layer; the instance takes the input',
             mend=f'nn.{name}()(x)',
         )
-
-
-def _hashes(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
 
 
 class ModuleArgumentError(LinnetError):

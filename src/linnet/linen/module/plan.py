@@ -17,6 +17,7 @@ from typing import Any, ClassVar, get_origin
 
 import jax
 
+from linnet.core.repeated import hashes
 from linnet.errors.calls import FieldError
 from linnet.errors.modules import ReservedModuleAttributeError
 from linnet.errors.transforms import JaxTransformError
@@ -210,6 +211,8 @@ def _unbound_only(hash_fields: Callable[[Any], int]) -> Callable[[Any], int]:
         try:
             return hash_fields(self)
         except TypeError as error:
-            raise FieldError.no_hash(self, error) from None
+            values = {name: getattr(self, name, None) for name in self._plan.fields}
+            guilty = [name for name, value in values.items() if not hashes((value,))]
+            raise FieldError.no_hash(type(self), guilty, error) from None
 
     return __hash__

@@ -309,7 +309,8 @@ def lift(
         name: of the transform; it begins the name of a lifted class.
         lifting: ``lifting(fn, *args, **kwargs)`` lifts one function.
         target: a module class, a partial of one, a method, or a function of a module first.
-        methods: of a class, those to lift, or a mapping from them to the transform's arguments.
+        methods: of a class, those to lift, ``__call__`` alone where ``None``; or a mapping from
+            their names to the arguments of the transform for each.
         *args: arguments of ``lifting``.
         **kwargs: keyword arguments of ``lifting``.
 
