@@ -223,6 +223,17 @@ def test_state_that_is_made_under_a_transform_and_perhaps_changed(name: str) -> 
         assert found == ['LN253'] * changes
 
 
+def test_what_a_map_of_variables_makes_twice_has_not_changed() -> None:
+    class Layer(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(x) + self.variable('cache', 'x', jnp.zeros, (2,)).value
+
+    model = nn.map_variables(Layer, 'params', init=True)()
+    given = {'params': model.init(KEY, X)['params']}
+    assert codes_of(lambda: model.apply(given, X, mutable=['cache'])) == []
+
+
 def test_values_that_one_call_sows_several_times() -> None:
     def body(self, x):
         self.sow('intermediates', 'x', x)

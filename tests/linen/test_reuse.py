@@ -130,6 +130,9 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     'named': lambda: Stack(lambda i: Block(0.5, name=f'block_{i}')),
     'remat': lambda: Stack(lambda i: RematBlock(0.5)),
     'remat made anew': lambda: Stack(lambda i: nn.remat(Block, static_argnums=(2,))(0.5)),
+    'remat of a partial': lambda: Stack(
+        lambda i: nn.remat(functools.partial(Block, 0.5), static_argnums=(2,))()
+    ),
     'remat sown': lambda: Stack(lambda i: RematSown()),
     'remat setup': lambda: Stack(lambda i: RematSetup()),
     'remat in a block': lambda: Stack(lambda i: Around()),

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import linnet.linen as linnet_nn
 from tests.parity.harness import Library, same
 
 KEY = jax.random.key(0)
@@ -143,6 +144,66 @@ def test_arguments_may_have_any_name(name: str) -> None:
         variables = net.init(KEY, X, **given)
         table = nn.tabulate(net, KEY)(X, **given)
         return variables, net.apply(variables, X, **given), 'Dense_0' in table
+
+    same(run)
+
+
+@pytest.mark.parametrize('transform', ['remat', 'jit'])
+@pytest.mark.parametrize('name', ['args', 'kwargs', 'variables', 'rngs', 'program'])
+def test_keyword_arguments_under_a_transform_may_have_any_name(transform: str, name: str) -> None:
+    """JAX fails where a keyword has the name of a parameter of the function that it traces."""
+
+    class Block(linnet_nn.Module):
+        @linnet_nn.compact
+        def __call__(self, x: Any, **given: Any) -> Any:
+            return linnet_nn.Dense(2)(x) * given[name].sum()
+
+    class Net(linnet_nn.Module):
+        cls: Any
+
+        @linnet_nn.compact
+        def __call__(self, x: Any) -> Any:
+            return self.cls(name='block')(x, **{name: x})
+
+    model = Net(getattr(linnet_nn, transform)(Block))
+    variables = model.lazy_init(KEY, jax.ShapeDtypeStruct(X.shape, X.dtype))
+    y, gradient = jax.value_and_grad(lambda v: model.apply(v, X).sum())(variables)
+    expected = jax.value_and_grad(lambda v: Net(Block).apply(v, X).sum())(variables)
+    assert jax.tree.all(jax.tree.map(jnp.allclose, (y, gradient), expected))
+
+
+@pytest.mark.parametrize('around', ['', 'jit', 'remat'])
+def test_lazy_init_of_a_derivative_of_ones_own(around: str) -> None:
+    class Net(linnet_nn.Module):
+        @linnet_nn.compact
+        def __call__(self, x: Any) -> Any:
+            def call(layer: Any, x: Any) -> Any:
+                return layer(x)
+
+            def forward(layer: Any, x: Any) -> Any:
+                return linnet_nn.vjp(call, layer, x)
+
+            own = linnet_nn.custom_vjp(call, forward, lambda backward, y_bar: backward(y_bar))
+            return own(linnet_nn.Dense(2), x)
+
+    model = getattr(linnet_nn, around)(Net)() if around else Net()
+    expected = model.init(KEY, X)
+    lazy = model.lazy_init(KEY, jax.ShapeDtypeStruct(X.shape, X.dtype))
+    assert jax.tree.structure(lazy) == jax.tree.structure(expected)
+    assert jax.tree.all(jax.tree.map(jnp.array_equal, lazy, expected))
+
+
+def test_a_part_of_the_perturbations_is_refused() -> None:
+    def run(lib: Library) -> Any:
+        class Net(lib.nn.Module):
+            @lib.nn.compact
+            def __call__(self, x: Any) -> Any:
+                return self.perturb('b', self.perturb('a', x))
+
+        perturbations = Net().init(KEY, X)['perturbations']
+        with pytest.raises(ValueError, match='perturbations'):
+            Net().apply({'perturbations': {'a': perturbations['a']}}, X)
+        return perturbations
 
     same(run)
 

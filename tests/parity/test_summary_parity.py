@@ -77,6 +77,44 @@ def constant(nn: Any) -> Any:
     return Net()
 
 
+def structured(nn: Any) -> Any:
+    """Values of dataclasses go in and out, and dicts that are not in the order of their keys."""
+    struct = importlib.import_module(nn.__name__.replace('linen', 'struct'))
+
+    @struct.dataclass
+    class Pair:
+        b: Any
+        a: Any
+        n: int = struct.field(pytree_node=False, default=3)
+
+    class Part(nn.Module):
+        @nn.compact
+        def __call__(self, pair):
+            return {'z': nn.Dense(2)(pair.a), 'b': Pair(b=[pair], a=None)}
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return Part()(Pair(b=2.0, a=x))
+
+    return Net()
+
+
+def looping(nn: Any) -> Any:
+    """A loop over a method of the model itself, in which the layer is made."""
+
+    class Net(nn.Module):
+        @nn.compact
+        def step(self, carry, x):
+            return carry, nn.Dense(3)(x)
+
+        def __call__(self, x):
+            loop = nn.scan(Net.step, variable_broadcast='params', split_rngs={'params': False})
+            return loop(self, jnp.zeros(()), x)
+
+    return Net()
+
+
 def shown(leaf: Any) -> str:
     """A leaf of inputs or outputs: an array by shape and dtype, another by itself."""
     if hasattr(leaf, 'shape'):
@@ -109,7 +147,7 @@ def rows(name: str, build: Any, *args: Any, **options: Any) -> list[Any]:
 @pytest.mark.parametrize(
     'options', [{}, {'depth': 1}, {'depth': 0}, {'show_repeated': True}], ids=str
 )
-@pytest.mark.parametrize('build', [deep, methods, layers])
+@pytest.mark.parametrize('build', [deep, methods, layers, looping])
 def test_rows(build: Any, options: dict[str, Any]) -> None:
     assert rows('linnet', build, X, **options) == rows('flax', build, X, **options)
 
@@ -120,7 +158,7 @@ def test_costs(build: Any) -> None:
     assert rows('linnet', build, X, **options) == rows('flax', build, X, **options)
 
 
-@pytest.mark.parametrize('build', [methods, layers])
+@pytest.mark.parametrize('build', [methods, layers, structured, looping])
 def test_text(build: Any) -> None:
     """The drawn table has the same words, whatever the order of the collections' columns."""
 

@@ -429,8 +429,8 @@ class Scope:
         if not self.has_variable(col, name):
             if init_fn is None or not self.is_mutable_collection(col):
                 raise self.not_found(col, name)
+            self.counts.ledger.makes(col, self.path, name)
             self.put_variable(col, name, init_fn(*init_args, **init_kwargs))
-            self.counts.ledger.made(col, self.path, name)
         return Variable(self, col, name, unbox=unbox)
 
     def param(

@@ -70,7 +70,7 @@ class Ledger:
         self._joined: dict[str, Path] = {}
         self._places: dict[tuple[Path, str], Place] = {}
         self._repeated: dict[Path, Ledger] = {}
-        self._made: set[tuple[str, Path, str]] = set()
+        self._made: dict[tuple[str, Path, str], bool] = {}  # whether its first value is written
         self._publishing = False
 
     def fall_back(self, stream: str, where: str) -> str:
@@ -84,9 +84,9 @@ class Ledger:
         if other is not path:
             self.collisions.append((other, path))
 
-    def made(self, col: str, path: Path, name: str) -> None:
-        """Notes that a variable was made outside of ``init``."""
-        self._made.add((col, path, name))
+    def makes(self, col: str, path: Path, name: str) -> None:
+        """Notes that a variable is about to be made outside of ``init``."""
+        self._made[col, path, name] = False
 
     def written(self, col: str, scope: Any, name: str) -> None:
         """Notes that a variable of a scope is written."""
@@ -94,8 +94,10 @@ class Ledger:
             return
         if crossings.stack:
             self.writes.append((col, scope.path, name))
-        if self._made and (col, scope.path, name) in self._made:
-            self.restarted.setdefault(col, scope.path_text)
+        if self._made and (variable := (col, scope.path, name)) in self._made:
+            if self._made[variable]:
+                self.restarted.setdefault(col, scope.path_text)
+            self._made[variable] = True
 
     @contextmanager
     def published(self) -> Iterator[None]:
@@ -169,7 +171,9 @@ class Ledger:
             notes.whole = {()}
         notes._places = {(place[start:], name): at for (place, name), at in self._places.items()}
         notes._repeated = {place[start:]: below for place, below in self._repeated.items()}
-        notes._made = {(col, place[start:], name) for col, place, name in self._made}
+        notes._made = {
+            (col, at[start:], name): done for (col, at, name), done in self._made.items()
+        }
         for name in ('declined', 'fallbacks', 'sown_again', 'restarted'):
             setattr(notes, name, getattr(self, name))
         return notes
@@ -179,8 +183,8 @@ class Ledger:
         self._repeated.setdefault(path, notes)
         if notes.reads:
             self.reads.update([(path + place, name) for place, name in notes.reads])
-        if notes._made:
-            self._made.update([(col, path + place, name) for col, place, name in notes._made])
+        for (col, place, name), done in notes._made.items():
+            self._made[col, path + place, name] = done
         self.whole.update([path + place for place in notes.whole])
         self.declined |= notes.declined
         for mine, theirs in (

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr, primitives
 
 from linnet import _compat
 from linnet.core.watching import unwatched
@@ -63,9 +64,35 @@ def _in_order_of(like: Any, tree: Any) -> Any:
 
 def _evaluate(closed: Any, inputs: list[Any]) -> list[Any]:
     """Runs the part of a traced program that its outputs need."""
-    jaxpr, used = _compat.dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))
+    program = _underived(closed.jaxpr)
+    jaxpr, used = _compat.dce_jaxpr(program, [True] * len(program.outvars))
     needed = [x for use, x in zip(used, inputs, strict=True) if use]
     unknown = [x for x in needed if isinstance(x, jax.ShapeDtypeStruct)]
     if unknown:
         raise LazyInitError(unknown[0])
     return [jnp.asarray(x) for x in _compat.eval_jaxpr(jaxpr, closed.consts, needed)]
+
+
+def _underived(jaxpr: Any) -> Any:
+    """A program whose functions with derivatives of their own are plain calls.
+
+    Of a plain call the part that nothing needs can be left out.
+    """
+    return jaxpr.replace(eqns=[_called(operation) for operation in jaxpr.eqns])
+
+
+def _called(operation: Any) -> Any:
+    params = {name: _below(value) for name, value in operation.params.items()}
+    if operation.primitive is primitives.custom_vjp_call_p:
+        call = {'call_jaxpr': params['call_jaxpr']}
+        return operation.replace(primitive=primitives.closed_call_p, params=call)
+    return operation.replace(params=params)
+
+
+def _below(value: Any) -> Any:
+    """A parameter of an operation, with :func:`_underived` programs in it."""
+    if isinstance(value, ClosedJaxpr):
+        return value.replace(jaxpr=_underived(value.jaxpr))
+    if isinstance(value, Jaxpr):
+        return _underived(value)
+    return tuple(map(_below, value)) if type(value) is tuple else value

@@ -142,18 +142,21 @@ class ScopeCollectionNotFound(LinnetError):
         known: Iterable[str] = (),
         hidden_by: str = '',
     ) -> None:
-        what = f'there is no collection {col_name!r} here, so no variable {var_name!r} in it'
         known = tuple(known)
+        is_empty = col_name in known
+        what = f'there is no collection {col_name!r} here, so no variable {var_name!r} in it'
+        if is_empty:
+            what = f'the collection {col_name!r} is empty, it has no variable {var_name!r}'
         if hidden_by:
             why = f'{hidden_by} was not told how to pass on the collection {col_name!r}'
             mend = _lift_mend(hidden_by, col_name)
         else:
             there = f'The variables hold {listing(known)}.'
-            why = sentences(there, did_you_mean(col_name, known))
+            why = sentences(there, '' if is_empty else did_you_mean(col_name, known))
             mend = f"model.apply({{'params': params, '{col_name}': {col_name}}}, x)"
             if col_name == 'params':
                 mend = 'variables = model.init(key, x); model.apply(variables, x)'
-                if known:  # what lies in 'params' was passed without that level
+                if known and not is_empty:  # what lies in 'params' was passed without that level
                     mend = "model.apply({'params': params}, x)"
         super().__init__(what, why=why, mend=mend, where=scope_path)
 
@@ -173,7 +176,7 @@ def _lift_mend(transform: str, collection: str) -> str:
     return line
 
 
-class ScopeVariableNotFoundError(LinnetError):
+class ScopeVariableNotFoundError(LinnetError, ValueError):
     """A module reads a variable that its collection does not hold.
 
     Wrong::

@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from linnet.core import meta
+from linnet.linen.module.state import ModuleBase
 from linnet.typing import SizeBytes
 
 
@@ -50,10 +51,15 @@ class ObjectRepresentation:
         return str(self.obj)
 
 
+_SHOWN_WHOLE = (type, meta.AxisMetadata, ModuleBase)
+
+
 def represent(tree: Any) -> Any:
     """A tree with a representation in place of each leaf."""
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, _SHOWN_WHOLE):
+        tree = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
     if isinstance(tree, Mapping):
-        return {str(key): represent(value) for key, value in tree.items()}
+        return {str(key): represent(value) for key, value in _sorted(tree)}
     if isinstance(tree, (list, tuple)):
         return (
             type(tree)(*map(represent, tree))
@@ -61,6 +67,14 @@ def represent(tree: Any) -> Any:
             else type(tree)(map(represent, tree))
         )
     return _leaf(tree)
+
+
+def _sorted(tree: Mapping[Any, Any]) -> Sequence[tuple[Any, Any]]:
+    """The items of a mapping in the order in which JAX takes them, where its keys have one."""
+    try:
+        return sorted(tree.items(), key=lambda item: item[0])
+    except TypeError:
+        return list(tree.items())
 
 
 def _leaf(x: Any) -> Any:

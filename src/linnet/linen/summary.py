@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -134,7 +134,6 @@ class _Call:
     path: tuple[str, ...]
     repeated: bool
     output: Any = None
-    children: frozenset[str] = frozenset()
 
 
 class _Recorder:
@@ -144,6 +143,7 @@ class _Recorder:
 
     def __init__(self, depth: int | None, show_repeated: bool) -> None:
         self.calls: list[_Call] = []
+        self.below: dict[tuple[str, ...], set[str]] = {}  # of each path, the names of modules
         self._depth, self._show_repeated = depth, show_repeated
         self._open: list[_Call | None] = []
         self._seen: set[tuple[str, ...]] = set()
@@ -167,10 +167,13 @@ class _Recorder:
             return None
         if self._tree is None:
             self._tree = scope.counts
+        if scope.counts is not self._tree:
+            return None  # of an apply inside
+        self.below.setdefault(scope.path[:-1], set()).update(scope.path[-1:])
         repeated = scope.path in self._seen
         deep = self._depth is not None and len(scope.path) > self._depth
-        if scope.counts is not self._tree or deep or (repeated and not self._show_repeated):
-            return None  # of an apply inside, or not wanted
+        if deep or (repeated and not self._show_repeated):
+            return None
         return _Call(module, method, args, kwargs, scope.path, repeated)
 
     def exit(self, module: Any, method: str, output: Any) -> None:
@@ -178,8 +181,9 @@ class _Recorder:
         call = self._open.pop()
         if call is not None:
             call.output = output
-            names = module._state.children.items()
-            call.children = frozenset(n for n, child in names if isinstance(child, ModuleBase))
+            made = module._state.children.items()  # some of which may not have been called
+            names = {name for name, child in made if isinstance(child, ModuleBase)}
+            self.below.setdefault(call.path, set()).update(names)
 
 
 def _get_module_table(
@@ -202,7 +206,8 @@ def _get_module_table(
                 made = module.init(rngs, *args, **kwargs)
             for col, tree in made.items():  # in the order in which they were made
                 variables[col] = jax.tree_util.tree_map(_abstract, tree)
-            rows.extend(_row(call, variables, depth) for call in recorder.calls)
+            for call in recorder.calls:
+                rows.append(_row(call, recorder.below[call.path], variables, depth))
             if compute_flops or compute_vjp_flops:
                 runs.extend(map(_runs, recorder.calls))
             return None
@@ -242,10 +247,12 @@ def _abstract(x: Any) -> Any:
     return jax.ShapeDtypeStruct(x.shape, x.dtype) if _is_array(x) else x
 
 
-def _row(call: _Call, variables: dict[str, Any], depth: int | None) -> Row:
+def _row(
+    call: _Call, children: Collection[str], variables: dict[str, Any], depth: int | None
+) -> Row:
     parts = {col: _at(tree, call.path) for col, tree in variables.items()}
     own = {
-        col: {name: value for name, value in part.items() if name not in call.children}
+        col: {name: value for name, value in part.items() if name not in children}
         for col, part in parts.items()
     }
     counted = parts if depth is not None and len(call.path) == depth else own

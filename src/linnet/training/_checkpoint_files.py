@@ -149,7 +149,7 @@ class Series:
         self.recover()
         steps = self.steps()
         if not retention.overwrite and steps and to_step(steps[-1]) >= step:
-            raise InvalidCheckpointError(self.path(step), step)
+            raise InvalidCheckpointError(self.path(steps[-1]), step)
 
     def write_unfinished(self, data: bytes) -> None:
         """Writes a file to the disk under the name that no reader takes for a checkpoint."""

@@ -89,7 +89,7 @@ def _admit(series: Series, step: Step, retention: Retention) -> None:
     series.recover()
     taken = io.exists(series.path(step)) and not retention.overwrite
     if taken or str(step) in series.outdated(step, retention):
-        raise InvalidCheckpointError(series.path(step), step)
+        raise InvalidCheckpointError(series.latest(), step)
 
 
 def _save_tree(checkpointer: Any, path: str, target: Any) -> None:

@@ -82,10 +82,10 @@ class Boundary:
             groups of ``out``.
         """
 
-        def run(variables: Groups, rngs: Groups, /, *args: Any, **kwargs: Any) -> Any:
-            inner = self.enter(variables, rngs)
+        def run(_vars: Groups, _rngs: Groups, /, *_args: Any, **_kwargs: Any) -> Any:
+            inner = self.enter(_vars, _rngs)  # names as no keyword has, which JAX mixes up
             with crossing(self):
-                y = fn(self.arranged(inner), *args, **kwargs)
+                y = fn(self.arranged(inner), *_args, **_kwargs)
             return y, self.leave(inner)
 
         return run

@@ -109,10 +109,10 @@ def compiler(
     to the counts as when it was traced, so that what follows does not depend on the cache.
     """
 
-    def run(program: _Program, variables: Any, rngs: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def run(program: _Program, _vars: Any, _rngs: Any, /, *_args: Any, **_kwargs: Any) -> Any:
         program.traced = True
         assert program.pure is not None
-        return program.pure(variables, rngs, *args, **kwargs)
+        return program.pure(_vars, _rngs, *_args, **_kwargs)
 
     jitted = jax.jit(
         run,

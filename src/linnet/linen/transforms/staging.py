@@ -104,9 +104,13 @@ def checkpoint(
         'static_argnums': _after_self(static_argnums),
         'policy': policy,
     }
-    if isinstance(target, type) and methods is None and hashes((*options.values(),)):
-        call: Any = getattr(target, '__call__', None)  # noqa: B004 which may be replaced
-        return _checkpointed(target, call, **options)
+    cls: Any = target.func if isinstance(target, functools.partial) else target
+    if isinstance(cls, type) and methods is None and hashes((*options.values(),)):
+        call = getattr(cls, '__call__', None)  # noqa: B004 which may be replaced
+        lifted: Any = _checkpointed(cls, call, **options)
+        if isinstance(target, functools.partial):
+            lifted = functools.partial(lifted, *target.args, **target.keywords)
+        return lifted
     return lift_target('checkpoint', _lift_checkpoint, target, methods, **options)
 
 
