@@ -40,9 +40,11 @@ USED = {
         RulesFallback ScanIn axis_rules get_axis_names logical_to_mesh_axes param_with_axes remat
         scan_with_axes variable_with_axes vmap_with_axes with_sharding_constraint
     """,
-    'linnet.linen.summary': '_ObjectRepresentation _get_module_table',
+    'linnet.linen.summary': '_ArrayRepresentation _ObjectRepresentation _get_module_table',
     'linnet.linen.transforms': '_HashableProxy',
-    'linnet.serialization': '_STATE_DICT_REGISTRY _msgpack_ext_pack',
+    'linnet.serialization': """
+        _STATE_DICT_REGISTRY _dict_state_dict _msgpack_ext_pack _restore_dict
+    """,
     'linnet.traceback_util': '_flax_exclusions',
 }
 

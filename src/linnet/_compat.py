@@ -35,6 +35,9 @@ trace_context = _config.trace_context
 asks_idly = {_lax._convert_element_type.__code__, _constructors.array.__code__}
 """Functions of JAX that treat arrays of which the numbers are known as others."""
 
+takes_constant = _partial_eval.DynamicJaxprTrace.to_jaxpr_tracer.__code__
+"""The method by which a trace takes a value of outside into its program."""
+
 inline_early: Any = getattr(getattr(jax, 'Inline', None), 'JAX_EARLY', True)
 """What ``jax.jit(inline=)`` takes to put operations into the program that is being traced."""
 

@@ -261,14 +261,14 @@ def msgpack_restore(encoded_pytree: bytes) -> Any:
     return decode(encoded_pytree)
 
 
-def _dict_to_state(xs: Any) -> dict[str, Any]:
+def _dict_state_dict(xs: Any) -> dict[str, Any]:
     state = {str(key): to_state_dict(value) for key, value in xs.items()}
     if len(state) != len(xs):
         raise StateDictError(f'the keys {listing(xs)} of a dict are not different as strings')
     return state
 
 
-def _dict_from_state(xs: Any, state: Any) -> dict[Any, Any]:
+def _restore_dict(xs: Any, state: Any) -> dict[Any, Any]:
     match_names(map(str, xs), state, f'{type(xs).__name__}', drop_extra=True)
     return {
         key: from_state_dict(value, state[str(key)], name=str(key)) for key, value in xs.items()
@@ -315,9 +315,9 @@ def _partial_from_state(x: Any, state: Any) -> Any:
 
 
 for _kind, _to_state, _from_state in (
-    (dict, _dict_to_state, _dict_from_state),
-    (FrozenDict, _dict_to_state, lambda xs, state: FrozenDict(_dict_from_state(xs, state))),
-    (FrozenField, _dict_to_state, lambda xs, state: FrozenField(_dict_from_state(xs, state))),
+    (dict, _dict_state_dict, _restore_dict),
+    (FrozenDict, _dict_state_dict, lambda xs, state: FrozenDict(_restore_dict(xs, state))),
+    (FrozenField, _dict_state_dict, lambda xs, state: FrozenField(_restore_dict(xs, state))),
     (list, _sequence_to_state, _list_from_state),
     (tuple, _sequence_to_state, lambda xs, state: tuple(_list_from_state(xs, state))),
     (_NamedTuple, _named_tuple_to_state, _named_tuple_from_state),

@@ -157,6 +157,46 @@ def test_a_refused_import_is_shown_from_the_program_on(tmp_path: Path) -> None:
     assert lines[-1] == 'linnet run: served flax'
 
 
+LIBRARY = """
+    from flax import linen as nn, nnx
+    from flax.nnx import statelib
+    import flax.nnx.helpers
+
+    class Of(nnx.Module):
+        param: nnx.Param[int] | None = None
+
+    def kind(module):
+        return 'nnx' if isinstance(module, (nnx.Module, statelib.State)) else 'linen'
+"""
+USES_LIBRARY = """
+    import flax.linen as nn, library
+    print(library.kind(nn.Dense(3)))
+    for what in (library.Of, library.nnx.Linear, library.nnx.initializers.zeros):
+        try:
+            what(2, rngs=None)
+        except ImportError as error:
+            print(error.name)
+    print(hasattr(library.nnx, '__wrapped__'), hasattr(library.nnx.jit, '__wrapped__'))
+"""
+
+
+def test_a_library_may_import_nnx_until_it_uses_it(tmp_path: Path) -> None:
+    folder = tmp_path / 'site-packages'
+    folder.mkdir()
+    write(folder, library=LIBRARY)
+    program = f'import sys\nsys.path.append({str(folder)!r})\n' + dedent(USES_LIBRARY)
+    write(tmp_path, program=program, own=LIBRARY, asks='import own')
+    done = linnet('run', 'program.py', cwd=tmp_path)
+    used = ['flax.nnx.Module', 'flax.nnx.Linear', 'flax.nnx.initializers.zeros']
+    assert done.stdout.splitlines() == ['linen', *used, 'False False'], done.stderr
+    assert done.stderr.endswith(
+        '; libraries import flax.nnx, flax.nnx.helpers, which Linnet lacks\n'
+    )
+    done = linnet('run', 'asks.py', cwd=tmp_path)
+    assert done.returncode == 1
+    assert '[LN801] Linnet has no flax.nnx' in done.stderr
+
+
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     done = linnet('run', 'nowhere.py', cwd=tmp_path)
     assert done.returncode == 2

@@ -425,6 +425,39 @@ def test_contexts_hold_for_what_is_computed_inside() -> None:
     assert_same(in_call(body).init(KEY, X), slowly(lambda: in_call(body).init(KEY, X)))
 
 
+def test_a_program_that_was_first_run_in_init_keeps_a_table() -> None:
+    """Later calls of it, and of programs that close over the table, give the same numbers."""
+    kept: dict[str, Any] = {}
+    inside = jax.jit(lambda x: x + kept['table'])
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            kept.setdefault('table', jnp.arange(8.0) * 2)
+            return inside(x * self.param('scale', nn.initializers.ones, ())) + kept['table']
+
+    x = np.arange(16, dtype=np.float32).reshape(2, 8)  # whole numbers, whose sums are exact
+
+    model = Net()
+    variables = model.init(KEY, x)
+    assert isinstance(kept['table'], DeferredArray)
+    expected = x + 2 * np.arange(8, dtype=np.float32) * 2
+    programs: list[Any] = [
+        jax.jit(lambda x: model.apply(variables, x)),
+        jax.vmap(lambda x: model.apply(variables, x)),
+        lambda x: inside(inside(x)),
+        jax.jit(lambda x: x + 2 * kept['table']),
+        jax.jit(lambda x: jax.lax.scan(lambda c, _: (c + kept['table'], None), x, length=2)[0]),
+        jax.jit(lambda x: x + 2 * kept['table']).lower(x).compile(),
+    ]
+    for program in programs:
+        for _ in range(3):
+            np.testing.assert_array_equal(program(x), expected)
+    again = jax.jit(jax.grad(lambda x: (inside(x) * kept['table']).sum()))
+    for _ in range(3):
+        np.testing.assert_array_equal(again(x), np.broadcast_to(2 * np.arange(8), x.shape))
+
+
 def test_an_array_that_was_kept_can_be_used_later(tmp_path: Path) -> None:
     kept = []
     in_call(lambda module, x: kept.append(x)).init(KEY, X)

@@ -223,6 +223,19 @@ def test_state_that_is_made_under_a_transform_and_perhaps_changed(name: str) -> 
         assert found == ['LN253'] * changes
 
 
+def test_state_that_is_written_and_not_read_did_not_begin_anew() -> None:
+    """A conversion for serving is such a program: it is called once, and returns what it made."""
+
+    def body(self, x):
+        kernel = self.param('kernel', nn.initializers.ones, (3, 2))
+        stored = self.variable('quantized', 'kernel', jnp.zeros, (3, 2))
+        stored.value = kernel
+        return x @ stored.value
+
+    params = {'params': net(body).init(KEY, X)['params']}
+    assert codes_of(lambda: net(body).apply(params, X, mutable=True)) == []
+
+
 def test_what_a_map_of_variables_makes_twice_has_not_changed() -> None:
     class Layer(nn.Module):
         @nn.compact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import functools
 from typing import Any, ClassVar, Generic, TypeVar
@@ -102,6 +103,109 @@ def generic_module(nn: Any) -> Any:
             return nn.Dense(self.shared)(x) * self.value
 
     return Net[float](2.0)
+
+
+@model(X)
+def abstract_and_generic_before_module(nn: Any) -> Any:
+    class Scaled(abc.ABC, nn.Module):
+        @abc.abstractmethod
+        def scale(self): ...
+
+    class Net(Generic[T], Scaled):
+        value: T
+
+        def scale(self):
+            return self.value
+
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3)(x) * self.scale()
+
+    return Net[float](2.0)
+
+
+@model(X)
+def decorated_constructor(nn: Any) -> Any:
+    """A decorator replaces ``__init__`` after the class was made, and keeps the options."""
+
+    def register(cls):
+        construct = cls.__init__
+
+        def __init__(self, *args, **options):
+            object.__setattr__(self, 'config', options)
+            construct(self, *args, **options)
+
+        cls.__init__ = __init__
+        return cls
+
+    @register
+    class Part(nn.Module):
+        width: int = 1
+
+        def setup(self):
+            self.dense = nn.Dense(self.config['width'])
+
+        def __call__(self, x):
+            return self.dense(x)
+
+    class Net(nn.Module):
+        part: Any
+
+        @nn.compact
+        def __call__(self, x):
+            return self.part(x) + Part(width=3)(x)
+
+    return Net(Part(width=3))
+
+
+@model(X)
+def made_again_with_slots(nn: Any) -> Any:
+    @dataclasses.dataclass(slots=True)
+    class Part(nn.Module):
+        width: int = 4
+        layer: Any = None
+
+        @nn.compact
+        def __call__(self, x):
+            return (self.layer or nn.Dense(self.width))(x)
+
+    class Net(nn.Module):
+        part: Any
+
+        @nn.compact
+        def __call__(self, x):
+            return self.part(x) + Part(layer=nn.Dense(4))(x)
+
+    return Net(Part())
+
+
+@model(X)
+def knows_whether_it_may_make_variables(nn: Any) -> Any:
+    seen = []
+
+    class Part(nn.Module):
+        def setup(self):
+            self.dense = nn.Dense(3)
+            seen.append(('setup', self._initialization_allowed))
+
+        def __call__(self, x):
+            seen.append(('call', self._initialization_allowed))
+            return self.dense(x)
+
+    class Net(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            part = Part()
+            seen.extend([('made', part._initialization_allowed), self._initialization_allowed])
+            y = part(x)
+            self.variable('notes', 'seen', lambda: jnp.array([str(s) == 'True' for s in seen]))
+            return self.helper(y), [str(s) for s in seen], Part()._initialization_allowed
+
+        def helper(self, x):
+            seen.append(self._initialization_allowed)
+            return x
+
+    return Net()
 
 
 @model(X)

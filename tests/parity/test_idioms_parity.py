@@ -148,6 +148,40 @@ def test_arguments_may_have_any_name(name: str) -> None:
     same(run)
 
 
+@pytest.mark.parametrize('inner', ['vmap', 'grad'])
+@pytest.mark.parametrize('outer', ['', 'vmap', 'scan', 'jit', 'remat'])
+@pytest.mark.parametrize('layer', ['Dense', 'LayerNorm'])
+def test_a_layer_is_made_inside_of_a_transform_of_jax(inner: str, outer: str, layer: str) -> None:
+    """As mixtures of experts do it; the first values of biases and scales are constants."""
+
+    def run(lib: Library) -> Any:
+        nn: Any = lib.nn
+        options: dict[str, Any] = {}
+        if outer in ('vmap', 'scan'):
+            options = {'variable_axes': {'params': 0}, 'split_rngs': {'params': True}}
+
+        def call(module: Any, x: Any) -> Any:
+            if inner == 'vmap':
+                return jax.vmap(module)(x)
+            return jax.grad(lambda x: module(x).sum())(x)
+
+        def step(module: Any, carry: Any, x: Any) -> Any:
+            return carry, call(module, x)
+
+        class Net(nn.Module):
+            @nn.compact
+            def __call__(self, x: Any) -> Any:
+                module = nn.Dense(3) if layer == 'Dense' else nn.LayerNorm()
+                if outer == 'scan':
+                    return nn.scan(step, **options)(module, 0.0, x)
+                return (getattr(nn, outer)(call, **options) if outer else call)(module, x)
+
+        variables = Net().init(KEY, X)
+        return variables, Net().apply(variables, X)
+
+    same(run)
+
+
 @pytest.mark.parametrize('transform', ['remat', 'jit'])
 @pytest.mark.parametrize('name', ['args', 'kwargs', 'variables', 'rngs', 'program'])
 def test_keyword_arguments_under_a_transform_may_have_any_name(transform: str, name: str) -> None:

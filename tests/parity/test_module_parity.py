@@ -234,6 +234,22 @@ def test_repr_leaves_out_the_parent() -> None:
         assert 'parent' not in _words(repr(lib.nn.Dense(3, name='x')))
 
 
+def test_repr_shows_what_merely_has_a_shape_by_its_own_text() -> None:
+    class Box:
+        shape, dtype = (6,), 'float32'
+
+        def __repr__(self) -> str:
+            return 'Box(low=-1)'
+
+    def program(lib: Library) -> Any:
+        class Agent(lib.nn.Module):
+            space: Any
+
+        return [word in _words(repr(Agent(Box()))) for word in ('Box', 'low', 'float32')]
+
+    same(program)
+
+
 def test_dir_of_instances() -> None:
     def program(lib: Library) -> Any:
         module = _holder(lib.nn)

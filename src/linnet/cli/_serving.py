@@ -21,7 +21,7 @@ from multiprocessing import spawn
 from types import ModuleType
 from typing import Any
 
-from linnet.cli import _surface
+from linnet.cli import _absent, _surface
 
 FLAX_VERSION = '0.12.12'
 
@@ -42,6 +42,8 @@ class Door(ModuleType):
         try:
             value = getattr(self._linnet, name)
         except AttributeError:
+            if _absent.stands_for(name):
+                return importlib.import_module(f'flax.{name}')
             raise AttributeError(str(_surface.describe(name)), name=name) from None
         if isinstance(value, ModuleType):
             self._finder.served.add(f'flax.{name}')
@@ -57,10 +59,12 @@ class Finder(MetaPathFinder, Loader):
 
     Attributes:
         served: the modules that were asked for by such names.
+        absent: those that Linnet lacks, and libraries have imported.
     """
 
     def __init__(self) -> None:
         self.served: set[str] = set()
+        self.absent: set[str] = set()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -72,9 +76,13 @@ class Finder(MetaPathFinder, Loader):
         if root != 'flax':
             return None
         module = _surface.module(inner) if inner else Door(self)
-        if module is None:
+        if module is not None:
+            self.served.add(fullname)
+        elif _absent.stands_for(inner):
+            module = _absent.AbsentModule(fullname)
+            self.absent.add(fullname)
+        else:
             raise _surface.describe(inner)
-        self.served.add(fullname)
         state = (module, module.__spec__)
         return ModuleSpec(fullname, self, loader_state=state, is_package=True)
 

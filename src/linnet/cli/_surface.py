@@ -76,6 +76,23 @@ def lacking(path: str) -> NotInLinnetError | None:
     return None
 
 
+def is_nnx(path: str) -> bool:
+    """Tells whether ``flax.<path>`` is in what Flax has beside Linen.
+
+    >>> is_nnx('nnx.statelib'), is_nnx('linen.nnx')
+    (True, False)
+    """
+    return path.partition('.')[0] == 'nnx'
+
+
+def no_nnx(name: str) -> NotInLinnetError:
+    """Returns the error that says that something of NNX, ``flax.nnx.Module``, is not there."""
+    from linnet.errors.programs import NotInLinnetError
+
+    why, mend = _OUTSIDE['nnx']
+    return NotInLinnetError(name, why=why, mend=mend)
+
+
 def describe(path: str) -> NotInLinnetError:
     """Returns the error that says that Linnet has no ``flax.<path>``, and what is near."""
     from linnet.errors.programs import NotInLinnetError

@@ -7,8 +7,12 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from linnet.cli._serving import Finder
 
 
 @click.command(context_settings={'allow_interspersed_args': False})
@@ -37,7 +41,7 @@ def _run(program: str, arguments: Sequence[str], *, as_module: bool, quiet: bool
 
     finder = _serving.serve()
     if not quiet:
-        atexit.register(_say_what_was_served, finder.served, os.getpid())
+        atexit.register(_say_what_was_served, finder, os.getpid())
     start = _program.run_module if as_module else _program.run_file
     try:
         start(program, arguments)
@@ -46,10 +50,12 @@ def _run(program: str, arguments: Sequence[str], *, as_module: bool, quiet: bool
         raise
 
 
-def _say_what_was_served(served: set[str], process: int) -> None:
+def _say_what_was_served(finder: Finder, process: int) -> None:
     """Prints one line, in the process that the command line began, not in its children."""
     if os.getpid() != process:
         return
-    names = sorted(served - {'flax'}) or sorted(served)
+    names = sorted(finder.served - {'flax'}) or sorted(finder.served)
     text = f'served {", ".join(names)}' if names else 'the program imported nothing of flax'
+    if finder.absent:
+        text += f'; libraries import {", ".join(sorted(finder.absent))}, which Linnet lacks'
     print(f'linnet run: {text}', file=sys.stderr)

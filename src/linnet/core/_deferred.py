@@ -132,6 +132,22 @@ class DeferredArray(_compat.Tracer):
         results: Any = self.operation.results
         return results[self.index]
 
+    @property
+    def dimension_as_value(self) -> Any:
+        """What JAX asks a value for that becomes a constant of a program; ``None`` elsewhere.
+
+        It is the array itself, since a program lives longer than ``init`` does. While operations
+        are deferred, that holds for what ``jax.jit`` keeps: other programs take it as an input.
+        """
+        frame: Any = sys._getframe(1)
+        if frame.f_code is not _compat.takes_constant:
+            return None
+        is_kept = _state.context is None or frame.f_locals['self'].frame.debug_info.traced_for in (
+            'jit',
+            'pjit',
+        )
+        return self.full_lower if is_kept else None
+
     def to_concrete_value(self) -> Any:
         """The array itself, or ``None`` where JAX asks without wanting to know."""
         frame: Any = sys._getframe(1)

@@ -390,7 +390,7 @@ class Scope:
 
     def get_variable(self, col: str, name: str, default: Any = None) -> Any:
         """The value of a variable, boxes and all, or ``default``."""
-        self.counts.ledger.reads.add((self.path, name))
+        self.counts.ledger.read(col, self.path, name)
         return self._collection(col).get(name, default)
 
     def put_variable(self, col: str, name: str, value: Any) -> None:

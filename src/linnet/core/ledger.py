@@ -32,8 +32,8 @@ class Ledger:
         collisions: pairs of paths that have drawn, and whose names joined are one text.
         declined: collections into which values were sown and that are not mutable.
         sown_again: collections passed in to which values were appended, each with a module.
-        restarted: collections not passed in, whose variables were made and changed, each with a
-            module.
+        restarted: collections not passed in, whose variables were made, read and changed, each
+            with a module.
         writes: variables that functions under transforms have written themselves.
         shared: ids of modules that several fields hold, with the field that held them first.
     """
@@ -70,7 +70,7 @@ class Ledger:
         self._joined: dict[str, Path] = {}
         self._places: dict[tuple[Path, str], Place] = {}
         self._repeated: dict[Path, Ledger] = {}
-        self._made: dict[tuple[str, Path, str], bool] = {}  # whether its first value is written
+        self._made: dict[tuple[str, Path, str], bool] = {}  # whether it was read since
         self._publishing = False
 
     def fall_back(self, stream: str, where: str) -> str:
@@ -88,16 +88,20 @@ class Ledger:
         """Notes that a variable is about to be made outside of ``init``."""
         self._made[col, path, name] = False
 
+    def read(self, col: str, path: Path, name: str) -> None:
+        """Notes that a variable is read."""
+        self.reads.add((path, name))
+        if self._made and (col, path, name) in self._made:
+            self._made[col, path, name] = True
+
     def written(self, col: str, scope: Any, name: str) -> None:
         """Notes that a variable of a scope is written."""
         if self._publishing:
             return
         if crossings.stack:
             self.writes.append((col, scope.path, name))
-        if self._made and (variable := (col, scope.path, name)) in self._made:
-            if self._made[variable]:
-                self.restarted.setdefault(col, scope.path_text)
-            self._made[variable] = True
+        if self._made.get((col, scope.path, name)):
+            self.restarted.setdefault(col, scope.path_text)
 
     @contextmanager
     def published(self) -> Iterator[None]:

@@ -46,7 +46,7 @@ def check_not_leaking(value: Any, scope: Any, name: str) -> None:
     """
     trace = scope.root._trace
     for leaf in jax.tree_util.tree_leaves(value):
-        if isinstance(leaf, jax.core.Tracer) and _compat.trace_of(leaf) is not trace:
+        if is_traced(leaf) and _compat.trace_of(leaf) is not trace:
             boundary = crossed(scope)
             if boundary is not None:
                 raise JaxTransformError.closed_over(boundary.name, name, where=scope.path_text)

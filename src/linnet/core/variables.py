@@ -43,7 +43,8 @@ class Variable(Generic[T]):
     @value.setter
     def value(self, value: T) -> None:
         if self.unbox:
-            boxed = self.scope.get_variable(self.collection, self.name)
+            # Not by get_variable: whoever only writes has not read.
+            boxed = self.scope._collection(self.collection).get(self.name)
             value = meta.replace_boxed(boxed, value)
         self.scope.put_variable(self.collection, self.name, value)
 

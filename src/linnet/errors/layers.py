@@ -9,7 +9,7 @@ from __future__ import annotations
 from linnet.errors._base import LinnetError
 
 
-class InvalidOptionError(LinnetError, ValueError):
+class InvalidOptionError(LinnetError, ValueError, TypeError):
     """An option of a layer has a value that it does not know, or contradicts another option.
 
     Wrong::

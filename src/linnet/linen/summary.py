@@ -17,6 +17,7 @@ from typing import Any
 import jax
 
 from linnet.core.filters import CollectionFilter, DenyList
+from linnet.linen._summary_text import ArrayRepresentation as _ArrayRepresentation  # noqa: F401
 from linnet.linen._summary_text import ObjectRepresentation as _ObjectRepresentation  # noqa: F401
 from linnet.linen._summary_text import render, represent, sum_sizes
 from linnet.linen.module import binding

@@ -133,6 +133,11 @@ class Module(VariableMethods):
         """Runs ``setup`` if it has not run; programs call it before they read an attribute."""
         binding.try_setup(self)
 
+    @property
+    def _initialization_allowed(self) -> bool:
+        """Whether submodules may be made now, or the module is unbound; libraries read it."""
+        return self.scope is None or binding.may_initialize(self)
+
     # Copies.
 
     def clone(

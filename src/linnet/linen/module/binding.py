@@ -151,7 +151,7 @@ def register(module: Any, name: str, value: Any) -> None:
 def _join(module: Any) -> None:
     """Attaches a module that was constructed before it had its parent."""
     module._state.is_initialized = False
-    if module._plan.is_plain:
+    if module._plan.is_plain(type(module)):
         attach(module)
         module._state.is_initialized = True
     else:  # what the class does at the end of construction may depend on the parent
@@ -240,7 +240,7 @@ def clone(
 
 def _rebuilt(cls: Any, attributes: dict[str, Any]) -> Any:
     """An instance with these fields: copied where the class is plain, constructed where not."""
-    if not cls._plan.is_plain or len(attributes) != len(cls._plan.fields) + 2:
+    if not cls._plan.is_plain(cls) or len(attributes) != len(cls._plan.fields) + 2:
         return cls(**attributes)
     copy = object.__new__(cls)
     parent = attributes.pop('parent')

@@ -169,7 +169,7 @@ def _is_quiet(module: Any) -> bool:
         and scope.root.boundary is None
         and not scope.flags
         and not crossings.stack
-        and plan.is_plain
+        and plan.is_plain(type(module))
         and not (state.in_compact_method or state.in_setup)
         and (not plan.has_setup or state.setup_called == SetupState.NEW)
         and not (context.observers or context.interceptors)

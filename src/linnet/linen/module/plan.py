@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, get_origin
 
@@ -35,6 +36,14 @@ _UNWRAPPED = frozenset(
     __sizeof__ __str__
     """.split()
 )
+_UNBOUND = (
+    type,
+    staticmethod,
+    classmethod,
+    ModuleBase,
+    types.GetSetDescriptorType,  # __dict__, where the first base has no slots
+    types.MemberDescriptorType,
+)
 _hiding = threading.RLock()
 
 
@@ -45,19 +54,28 @@ class Plan:
     Attributes:
         fields: the constructor's fields without ``parent`` and ``name``, in order.
         defaults: their defaults, where they have one.
-        is_plain: an instance may be copied field by field, since neither ``__init__`` nor
-            ``__post_init__`` is the user's.
+        constructors: the class's ``__init__`` and ``__post_init__``; ``None`` where one of them
+            is the user's.
         has_setup: the class has a ``setup`` of its own.
     """
 
     fields: tuple[str, ...]
     defaults: dict[str, Any]
-    is_plain: bool
+    constructors: tuple[Any, Any] | None
     has_setup: bool
+
+    def is_plain(self, cls: Any) -> bool:
+        """Tells whether an instance may be copied field by field, without its constructors.
+
+        Decorators of classes replace them after the class was made.
+        """
+        return self.constructors == (cls.__init__, cls.__post_init__)
 
 
 def plan_class(cls: Any, base: Any, kw_only: bool) -> None:
     """Turns a new subclass of ``base`` into a module class."""
+    if '_plan' in cls.__dict__:
+        _restore_fields(cls)
     _check_attributes(cls)
     own_init = '__init__' in cls.__dict__
     _make_dataclass(cls, kw_only)
@@ -67,14 +85,28 @@ def plan_class(cls: Any, base: Any, kw_only: bool) -> None:
     if cls.__hash__ is not None:
         cls.__hash__ = _unbound_only(cls.__hash__)
     fields = [f for f in dataclasses.fields(cls) if f.init and f.name not in ('parent', 'name')]
+    is_plain = (
+        not own_init
+        and cls.__post_init__ is base.__post_init__
+        and all(f.init for f in dataclasses.fields(cls))
+    )
     cls._plan = Plan(
         fields=tuple(f.name for f in fields),
         defaults={f.name: f.default for f in fields if f.default is not dataclasses.MISSING},
-        is_plain=not own_init
-        and cls.__post_init__ is base.__post_init__
-        and all(f.init for f in dataclasses.fields(cls)),
+        constructors=(cls.__init__, cls.__post_init__) if is_plain else None,
         has_setup=cls.setup is not base.setup,
     )
+
+
+def _restore_fields(cls: Any) -> None:
+    """Gives a class back what it declared, which ``dataclass(slots=True)`` has made again.
+
+    It makes the class of what a module class holds, with slots in place of its own fields.
+    """
+    annotations = inspect.get_annotations(cls)
+    cls.__annotations__ = {k: v for k, v in annotations.items() if k not in ('parent', 'name')}
+    for name in cls.__annotations__:
+        setattr(cls, name, cls.__dataclass_fields__[name])
 
 
 def _check_attributes(cls: Any) -> None:
@@ -161,7 +193,7 @@ def _is_bindable(value: Any) -> bool:
     """Tells what reaches an instance through its class: functions, properties and the like."""
     return (
         hasattr(type(value), '__get__')
-        and not isinstance(value, (type, staticmethod, classmethod, ModuleBase))
+        and not isinstance(value, _UNBOUND)
         and not hasattr(value, 'nowrap')
     )
 

@@ -15,6 +15,9 @@ import dataclasses
 import textwrap
 from typing import Any
 
+import jax
+import numpy as np
+
 from linnet._frozen_dict import FrozenDict
 from linnet.linen.module.state import ModuleBase
 from linnet.linen.module.trees import modules_in
@@ -66,7 +69,7 @@ def value_repr(value: Any) -> str:
         return f'[{items}]' if isinstance(value, list) else f'({items}{"," * (len(value) == 1)})'
     if isinstance(value, type):
         return value.__name__
-    if hasattr(value, 'shape') and hasattr(value, 'dtype') and getattr(value, 'shape', None):
+    if isinstance(value, (jax.Array, np.ndarray, jax.ShapeDtypeStruct)) and value.shape:
         return f'{value.dtype}{list(value.shape)}'
     if callable(value) and not isinstance(value, ModuleBase):
         return getattr(value, '__name__', type(value).__name__)
