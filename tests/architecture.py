@@ -103,8 +103,9 @@ PAGE = {
         linnet.train.checkpointing linnet.train.exporting linnet.train.loop
         linnet.train.trainer linnet.train
         linnet.cli._surface linnet.cli._absent linnet.cli._serving linnet.cli._program
-        linnet.cli.check linnet.cli.explain linnet.cli.run linnet.cli._examples linnet.cli.examples linnet.cli.train
-        linnet.cli._edits linnet.cli._scopes linnet.cli._python_source linnet.cli._requirements
+        linnet.cli.check linnet.cli.explain linnet.cli.run linnet.cli._examples
+        linnet.cli.examples linnet.cli.train linnet.cli._edits linnet.cli._scopes
+        linnet.cli._python_source linnet.cli._requirements
         linnet.cli._notebook linnet.cli._files linnet.cli.migrate
         linnet.cli.commands linnet.cli.main linnet.cli linnet.__main__ linnet
     """,
