@@ -12,7 +12,7 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip --disable-pip-version-check install -qq --retries 10
 
 .DEFAULT_GOAL := help
-.PHONY: help demo train examples-full kill-test bench test test-deep coverage layer-table lint types sizes format clean check-python
+.PHONY: help demo train examples-full kill-test bench packages test test-deep coverage layer-table lint types sizes format clean check-python
 .DELETE_ON_ERROR:
 
 help:  ## List the targets
@@ -35,6 +35,9 @@ kill-test: $(VENV)/.test  ## Kill a run KILLS=100 times and go on; full, read-on
 
 bench: $(VENV)/.bench  ## Measure against the peers; QUICK=1 takes two minutes, ARGS='--help'
 	@$(RUN) -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+packages: check-python  ## Run libraries written for Flax on Flax and on Linnet
+	@'$(PYTHON)' -m tests.packages $(ARGS)
 
 test: $(VENV)/.test  ## Run all tests and the examples in docstrings; ARGS='-k dense' reaches pytest
 	@$(RUN) -m pytest -q -n 2 --dist loadfile $(ARGS)
