@@ -176,7 +176,7 @@ class Ledger:
         notes._places = {(place[start:], name): at for (place, name), at in self._places.items()}
         notes._repeated = {place[start:]: below for place, below in self._repeated.items()}
         notes._made = {
-            (col, at[start:], name): done for (col, at, name), done in self._made.items()
+            (col, at[start:], name): read for (col, at, name), read in self._made.items()
         }
         for name in ('declined', 'fallbacks', 'sown_again', 'restarted'):
             setattr(notes, name, getattr(self, name))
@@ -187,8 +187,8 @@ class Ledger:
         self._repeated.setdefault(path, notes)
         if notes.reads:
             self.reads.update([(path + place, name) for place, name in notes.reads])
-        for (col, place, name), done in notes._made.items():
-            self._made[col, path + place, name] = done
+        for (col, place, name), read in notes._made.items():
+            self._made[col, path + place, name] = read
         self.whole.update([path + place for place in notes.whole])
         self.declined |= notes.declined
         for mine, theirs in (
