@@ -142,6 +142,11 @@ def test_dense_with_features_that_are_no_count(features: Any) -> None:
     assert f'features={features!r} is not an integer of at least 0' in message
 
 
+@pytest.mark.parametrize(('features', 'meant'), [(16.0, 16), (2.5, 2), (float('inf'), 1), (-1, 1)])
+def test_what_to_write_for_features_that_are_no_count(features: Any, meant: int) -> None:
+    assert f'Mend: features={meant}' in fails(nn.Dense(features), jnp.ones((2, 3)))
+
+
 def test_features_may_be_an_integer_of_numpy() -> None:
     assert shapes(nn.Dense(np.int64(4)), jnp.ones(3)) == {'kernel': (3, 4), 'bias': (4,)}
 

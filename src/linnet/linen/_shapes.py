@@ -96,8 +96,10 @@ def _is_int(x: Any) -> bool:
 def check_count(name: str, value: Any, least: int = 0) -> None:
     """Refuses an option that is not an integer of at least ``least``."""
     if not _is_count(value, least):
+        smallest = least or 1
+        meant = int(value) if isinstance(value, float) and smallest <= value < 2**31 else smallest
         raise InvalidOptionError(
-            f'{name}={value!r} is not an integer of at least {least}', mend=f'{name}={least or 1}'
+            f'{name}={value!r} is not an integer of at least {least}', mend=f'{name}={meant}'
         )
 
 
