@@ -23,7 +23,7 @@ class Placeholder(type):
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Refuses to make an instance, or to be called as the function that it stands for."""
         name = next(base.__qualname__ for base in cls.__mro__ if '__stands__' in vars(base))
-        raise _surface.no_nnx(name)
+        raise _surface.describe(name.removeprefix('flax.'))
 
     def __getattr__(cls, name: str) -> Any:
         """A placeholder of what is inside."""

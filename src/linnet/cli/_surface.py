@@ -85,20 +85,13 @@ def is_nnx(path: str) -> bool:
     return path.partition('.')[0] == 'nnx'
 
 
-def no_nnx(name: str) -> NotInLinnetError:
-    """Returns the error that says that something of NNX, ``flax.nnx.Module``, is not there."""
-    from linnet.errors.programs import NotInLinnetError
-
-    why, mend = _OUTSIDE['nnx']
-    return NotInLinnetError(name, why=why, mend=mend)
-
-
 def describe(path: str) -> NotInLinnetError:
     """Returns the error that says that Linnet has no ``flax.<path>``, and what is near."""
     from linnet.errors.programs import NotInLinnetError
 
-    if path in _OUTSIDE:
-        why, mend = _OUTSIDE[path]
+    outside = 'nnx' if is_nnx(path) else path
+    if outside in _OUTSIDE:
+        why, mend = _OUTSIDE[outside]
         return NotInLinnetError(f'flax.{path}', why=why, mend=mend)
     holder = module(path.rpartition('.')[0])
     known = {name for name in dir(holder) if not name.startswith('_')}
